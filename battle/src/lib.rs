@@ -1,0 +1,1 @@
+//! Battle node: workers, rooms, recording.

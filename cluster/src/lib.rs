@@ -1,0 +1,1 @@
+//! Node directory, placement, control messages.

@@ -1,0 +1,1 @@
+//! Deterministic fixed-step battle engine.

@@ -1,0 +1,1 @@
+//! Gate, queue, matchmaker, allocation, results.

@@ -1,0 +1,1 @@
+//! Battle tokens, encrypted sessions, KCP and datagram lanes, feeds.

@@ -1,0 +1,1 @@
+//! Recording of battles: write, read, verify.

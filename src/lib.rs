@@ -1,0 +1,1 @@
+//! Tiltyard: a deterministic battle server.

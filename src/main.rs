@@ -1,0 +1,5 @@
+//! The stock program.
+
+fn main() -> anyhow::Result<()> {
+    Ok(())
+}
