@@ -1,1 +1,5 @@
 //! Deterministic fixed-step battle engine.
+#![forbid(unsafe_code)]
+
+pub mod math;
+pub mod rng;
