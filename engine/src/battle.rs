@@ -1,0 +1,197 @@
+//! A battle: a deterministic function from spec and tick records to states.
+
+use crate::changes::Changes;
+use crate::hash::{Hashes, StateHash};
+use crate::input::{Reason, SeatInput, TickRecord};
+use crate::rng::Rng;
+use crate::save::Save;
+use crate::schedule::{Entry, StageError};
+use crate::spec::{BattleSpec, SpecError};
+use crate::{Events, Game, Outcome, Registry, RegistryError, Schedule, Stage, Step, Tick, World};
+
+/// The stream of random numbers that scripted players draw from.
+const BOT_STREAM: u16 = u16::MAX;
+
+/// A running battle.
+pub struct Battle<G: Game> {
+    spec: BattleSpec<G>,
+    schedule: Schedule<G>,
+    world: World,
+    changes: Changes,
+    events: Events<G::Event>,
+    scratch: G::Scratch,
+    hashes: Hashes,
+}
+
+/// Why a battle cannot start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// A bound of the spec does not hold.
+    #[error("spec: {0}")]
+    Spec(#[from] SpecError),
+    /// `Game::spawn` used what is not registered.
+    #[error("Game::spawn: {0}")]
+    Stage(#[from] StageError),
+}
+
+impl<G: Game> Battle<G> {
+    /// A battle before its first tick.
+    ///
+    /// # Errors
+    /// If the spec breaks a bound, or `Game::spawn` used a kind or singleton that is not registered.
+    ///
+    /// # Panics
+    /// If `Game::components` has a mistake; [`Registry::of`] tells that as an error.
+    pub fn new(spec: BattleSpec<G>) -> Result<Self, StartError> {
+        spec.check()?;
+        let registry =
+            Registry::of::<G>().unwrap_or_else(|problem: RegistryError| panic!("{}: {problem}", G::NAME));
+        let changes = Changes::new(&registry);
+        let mut world = World::new(registry);
+        let BattleSpec { terms, setup, roster } = &spec;
+        let mut stage = Stage { terms, setup, roster, world: &mut world, problem: None };
+        G::spawn(&mut stage);
+        if let Some(problem) = stage.problem {
+            return Err(problem.into());
+        }
+        let mut battle = Self {
+            spec,
+            schedule: Schedule::of(),
+            world,
+            changes,
+            events: Events::default(),
+            scratch: G::Scratch::default(),
+            hashes: Hashes::default(),
+        };
+        battle.close_tick();
+        Ok(battle)
+    }
+
+    /// Makes the next tick and returns its state hash. Never fails, never waits; allocates nothing once warm.
+    ///
+    /// # Panics
+    /// If the record is not the next tick's or not of this battle's seats. In debug builds also if a system wrote
+    /// a float that is infinite or not a number; release builds store 0 or the grid's end instead.
+    pub fn step(&mut self, record: &TickRecord<G::Input>) -> StateHash {
+        assert_eq!(record.tick, self.world.tick.next(), "records follow each other");
+        assert_eq!(record.inputs.len(), self.spec.roster.len(), "a record has one input a seat");
+        self.world.tick = record.tick;
+        self.events.clear();
+        for entry in &self.schedule.entries {
+            match entry {
+                Entry::System { run, .. } => run(&mut Step {
+                    tick: record.tick,
+                    terms: &self.spec.terms,
+                    setup: &self.spec.setup,
+                    roster: &self.spec.roster,
+                    inputs: &record.inputs,
+                    commands: &record.commands,
+                    world: &self.world,
+                    changes: &mut self.changes,
+                    events: &mut self.events,
+                    scratch: &mut self.scratch,
+                }),
+                Entry::ApplyChanges => self.world.apply(&mut self.changes),
+            }
+        }
+        self.close_tick()
+    }
+
+    /// Copies the state. Cost: one memory copy of all columns.
+    pub fn save(&self, into: &mut Save) {
+        into.take(&self.world);
+    }
+
+    /// Makes the state what it was when `save` was taken, in place: the same inputs then give the same hashes as in
+    /// the battle that was never interrupted. Cost: one memory copy, plus hecs' spawn or despawn for each row that
+    /// is too few or too many.
+    ///
+    /// # Panics
+    /// If the save is not of this game.
+    pub fn restore(&mut self, save: &Save) {
+        save.put(&mut self.world);
+        self.events.clear();
+        self.world.hash(&mut self.hashes);
+    }
+
+    /// Fills `record` with what the scripted players of all seats do next.
+    pub fn bot_record(&self, record: &mut TickRecord<G::Input>) {
+        record.tick = self.tick().next();
+        record.commands.clear();
+        record.inputs.clear();
+        for (seat, _) in self.spec.roster.iter() {
+            record.inputs.push(SeatInput { input: self.bot_input(seat), reason: Reason::Bot });
+        }
+    }
+
+    /// What the scripted player of a seat does next.
+    #[must_use]
+    pub fn bot_input(&self, seat: crate::Seat) -> G::Input {
+        let mut rng = Rng::new(self.spec.terms.seed, self.tick().0, BOT_STREAM, u32::from(seat.0));
+        G::bot(&self.world, seat, &mut rng)
+    }
+
+    /// The tick that the state belongs to.
+    #[must_use]
+    pub fn tick(&self) -> Tick {
+        self.world.tick
+    }
+
+    /// The hash of the state, with its parts.
+    #[must_use]
+    pub fn hashes(&self) -> &Hashes {
+        &self.hashes
+    }
+
+    /// The hash of the state.
+    #[must_use]
+    pub fn state_hash(&self) -> StateHash {
+        self.hashes.state()
+    }
+
+    /// How the battle ended, once it has.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        G::outcome(&self.world, &self.spec.terms)
+    }
+
+    /// The events of the last tick.
+    #[must_use]
+    pub fn events(&self) -> &[G::Event] {
+        self.events.as_slice()
+    }
+
+    /// The state, to read.
+    #[must_use]
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// What the battle started from.
+    #[must_use]
+    pub fn spec(&self) -> &BattleSpec<G> {
+        &self.spec
+    }
+
+    /// The systems' names in their order.
+    pub fn systems(&self) -> impl Iterator<Item = &'static str> {
+        self.schedule.names()
+    }
+
+    fn close_tick(&mut self) -> StateHash {
+        if cfg!(debug_assertions)
+            && let Some(unfit) = self.world.first_unfit()
+        {
+            panic!("{unfit}: a system wrote it in this tick");
+        }
+        self.world.canonicalise();
+        self.world.hash(&mut self.hashes);
+        self.hashes.state()
+    }
+}
+
+impl<G: Game> std::fmt::Debug for Battle<G> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Battle").field("game", &G::NAME).field("world", &self.world).finish()
+    }
+}

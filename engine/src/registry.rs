@@ -1,0 +1,345 @@
+//! What is state: the actor kinds and singletons of a game, and how their columns are copied, hashed and named.
+//!
+//! The order of registration is the order of the wire, of the hash and of the save.
+
+use std::any::{Any, TypeId};
+
+use hecs::{Archetype, Entity};
+
+use crate::kind::Single;
+use crate::{ActorId, Field, FieldKind, Game, Kind, ProtocolHash, Record};
+
+/// The most kinds and singletons together.
+pub const KINDS_MAX: usize = 64;
+
+/// The state of a game, as registered by [`Game::components`].
+#[derive(Debug)]
+pub struct Registry {
+    kinds: Vec<KindEntry>,
+    problems: Vec<RegistryError>,
+}
+
+/// A mistake in [`Game::components`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// A kind or singleton is registered twice, or two of them have one name.
+    #[error(
+        "{name} is registered twice: give each kind and singleton a name of its own and register it once"
+    )]
+    Twice {
+        /// The name.
+        name: &'static str,
+    },
+    /// A kind has two columns of one record.
+    #[error("kind {kind} has two fields of record {record}: declare a record of its own for one of them")]
+    RecordTwice {
+        /// The kind's name.
+        kind: &'static str,
+        /// The record's name.
+        record: &'static str,
+    },
+    /// Two different records have one name.
+    #[error("two different records are called {name}: rename one, names are what desync reports go by")]
+    NameTwice {
+        /// The name.
+        name: &'static str,
+    },
+    /// More than [`KINDS_MAX`] kinds and singletons.
+    #[error("{found} kinds and singletons, at most {KINDS_MAX} are possible")]
+    TooMany {
+        /// How many are registered.
+        found: usize,
+    },
+}
+
+/// A registered kind or singleton.
+#[derive(Debug)]
+pub struct KindEntry {
+    pub(crate) name: &'static str,
+    pub(crate) type_id: TypeId,
+    pub(crate) singleton: bool,
+    pub(crate) columns: Vec<ColumnEntry>,
+    pub(crate) row_bytes: usize,
+    pub(crate) ops: KindOps,
+}
+
+/// A registered column: one record of a kind.
+#[derive(Debug)]
+pub struct ColumnEntry {
+    pub(crate) record: &'static str,
+    pub(crate) type_id: TypeId,
+    pub(crate) fields: &'static [Field],
+    /// Bytes of one row.
+    pub(crate) size: usize,
+    pub(crate) ops: ColumnOps,
+}
+
+/// What is done to the rows of a kind whose type is no longer known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KindOps {
+    pub(crate) reserve: fn(&mut hecs::World, u32),
+    pub(crate) spawn_default: fn(&mut hecs::World) -> Entity,
+    pub(crate) queue: fn() -> Box<dyn Any + Send>,
+    pub(crate) spawn_queued: fn(&dyn Any, u32, ActorId, &mut hecs::World) -> Entity,
+    pub(crate) clear_queue: fn(&mut dyn Any),
+}
+
+/// Calls back with a column's bytes.
+pub(crate) type ShowBytes = fn(&Archetype, &mut dyn FnMut(&[u8]));
+
+/// What is done to a column whose type is no longer known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ColumnOps {
+    /// Shows the column's bytes, row after row.
+    pub(crate) show: ShowBytes,
+    /// Overwrites the column.
+    pub(crate) load: fn(&Archetype, &[u8]),
+    /// Moves the rows that are not in the ascending list to the front, keeping their order.
+    pub(crate) compact: fn(&Archetype, &[u32]),
+    /// Brings every float to its stored form; absent where there is no float.
+    pub(crate) canonicalise: Option<fn(&Archetype)>,
+}
+
+/// Collects the records of one kind.
+#[derive(Debug, Default)]
+pub struct RegistryColumns {
+    columns: Vec<ColumnEntry>,
+}
+
+impl RegistryColumns {
+    /// Adds a record's column.
+    pub fn add<T: Record>(&mut self) {
+        let floats = T::FIELDS.iter().any(|field| field.kind.is_float());
+        let canonicalise: Option<fn(&Archetype)> = if floats { Some(canonicalise_column::<T>) } else { None };
+        self.columns.push(ColumnEntry::of::<T>(T::NAME, T::FIELDS, canonicalise));
+    }
+}
+
+impl Registry {
+    /// What a game registers, checked.
+    ///
+    /// # Errors
+    /// On the first mistake found; it says what to do.
+    pub fn of<G: Game>() -> Result<Self, RegistryError> {
+        let mut registry = Self { kinds: Vec::new(), problems: Vec::new() };
+        G::components(&mut registry);
+        registry.check()
+    }
+
+    /// Registers an actor kind.
+    pub fn kind<K: Kind>(&mut self) -> &mut Self {
+        self.add::<K>(false);
+        self
+    }
+
+    /// Registers a singleton: a record of which a battle has exactly one, starting at its default.
+    pub fn singleton<T: Record>(&mut self) -> &mut Self {
+        self.add::<Single<T>>(true);
+        self
+    }
+
+    /// The kinds and singletons, in order of registration.
+    #[must_use]
+    pub fn kinds(&self) -> &[KindEntry] {
+        &self.kinds
+    }
+
+    /// What must be the same for two builds of a game to understand each other: its name, every registered
+    /// record's layout, the input's, event's and setup's, and the mathematics the engine was built with.
+    #[must_use]
+    pub fn protocol_hash<G: Game>(&self) -> ProtocolHash {
+        let mut text = String::new();
+        text.push_str("tiltyard protocol 1\n");
+        text.push_str(G::NAME);
+        text.push_str(&format!("\nmath {:016x}\n", crate::math::self_test_hash()));
+        for kind in &self.kinds {
+            text.push_str(&format!("{} {}\n", if kind.singleton { "singleton" } else { "kind" }, kind.name));
+            for column in &kind.columns {
+                describe(&mut text, column.record, column.fields);
+            }
+        }
+        describe(&mut text, "input", G::Input::FIELDS);
+        describe(&mut text, "event", G::Event::FIELDS);
+        describe(&mut text, "setup", G::Setup::FIELDS);
+        let digest = blake3::hash(text.as_bytes());
+        ProtocolHash(*digest.as_bytes().first_chunk().expect("a blake3 hash has 32 bytes"))
+    }
+
+    pub(crate) fn position<K: Kind>(&self) -> Option<usize> {
+        self.kinds.iter().position(|kind| kind.type_id == TypeId::of::<K>())
+    }
+
+    fn add<K: Kind>(&mut self, singleton: bool) {
+        let mut columns = RegistryColumns::default();
+        K::columns(&mut columns);
+        let ids = ColumnEntry::of::<ActorId>("ActorId", &ACTOR_ID_FIELDS, None);
+        for (index, column) in columns.columns.iter().enumerate() {
+            if columns.columns[..index].iter().any(|other| other.type_id == column.type_id) {
+                self.problems.push(RegistryError::RecordTwice { kind: K::NAME, record: column.record });
+                return;
+            }
+        }
+        columns.columns.insert(0, ids);
+        let row_bytes = columns.columns.iter().map(|column| column.size).sum();
+        self.kinds.push(KindEntry {
+            name: K::NAME,
+            type_id: TypeId::of::<K>(),
+            singleton,
+            columns: columns.columns,
+            row_bytes,
+            ops: KindOps::of::<K>(),
+        });
+    }
+
+    fn check(self) -> Result<Self, RegistryError> {
+        if let Some(problem) = self.problems.into_iter().next() {
+            return Err(problem);
+        }
+        if self.kinds.len() > KINDS_MAX {
+            return Err(RegistryError::TooMany { found: self.kinds.len() });
+        }
+        let mut records: Vec<(&'static str, TypeId)> = Vec::new();
+        for (index, kind) in self.kinds.iter().enumerate() {
+            if self.kinds[..index].iter().any(|other| other.name == kind.name) {
+                return Err(RegistryError::Twice { name: kind.name });
+            }
+            for column in &kind.columns {
+                if records.iter().any(|(name, id)| *name == column.record && *id != column.type_id) {
+                    return Err(RegistryError::NameTwice { name: column.record });
+                }
+                records.push((column.record, column.type_id));
+            }
+        }
+        Ok(Self { kinds: self.kinds, problems: Vec::new() })
+    }
+}
+
+impl KindEntry {
+    /// The kind's or singleton's name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Whether this is a singleton.
+    #[must_use]
+    pub fn is_singleton(&self) -> bool {
+        self.singleton
+    }
+
+    /// The columns; the first holds the actor ids.
+    #[must_use]
+    pub fn columns(&self) -> &[ColumnEntry] {
+        &self.columns
+    }
+}
+
+impl ColumnEntry {
+    /// The record's name.
+    #[must_use]
+    pub fn record(&self) -> &'static str {
+        self.record
+    }
+
+    /// The record's fields.
+    #[must_use]
+    pub fn fields(&self) -> &'static [Field] {
+        self.fields
+    }
+
+    /// Bytes of one row.
+    #[must_use]
+    pub fn row_bytes(&self) -> usize {
+        self.size
+    }
+
+    fn of<T: bytemuck::Pod + Send + Sync>(
+        record: &'static str,
+        fields: &'static [Field],
+        canonicalise: Option<fn(&Archetype)>,
+    ) -> Self {
+        Self {
+            record,
+            type_id: TypeId::of::<T>(),
+            fields,
+            size: size_of::<T>(),
+            ops: ColumnOps {
+                show: |archetype, see| see(bytemuck::cast_slice(&read::<T>(archetype))),
+                load: |archetype, bytes| {
+                    bytemuck::cast_slice_mut(&mut write::<T>(archetype)).copy_from_slice(bytes);
+                },
+                compact: |archetype, dead| compact(&mut write::<T>(archetype), dead),
+                canonicalise,
+            },
+        }
+    }
+}
+
+impl KindOps {
+    fn of<K: Kind>() -> Self {
+        Self {
+            reserve: |world, rows| world.reserve::<K::Bundle>(rows),
+            spawn_default: |world| world.spawn(K::default().bundle(ActorId::NONE)),
+            queue: || Box::new(Vec::<K>::new()),
+            spawn_queued: |queue, place, id, world| {
+                let queue = queue.downcast_ref::<Vec<K>>().expect("a queue holds the rows of its kind");
+                world.spawn(queue[place as usize].bundle(id))
+            },
+            clear_queue: |queue| {
+                queue.downcast_mut::<Vec<K>>().expect("a queue holds the rows of its kind").clear();
+            },
+        }
+    }
+}
+
+static ACTOR_ID_FIELDS: [Field; 1] = [Field { name: "id", offset: 0, kind: FieldKind::U32, count: 1 }];
+
+pub(crate) fn read<T: Send + Sync + 'static>(archetype: &Archetype) -> hecs::ArchetypeColumn<'_, T> {
+    archetype.get::<&T>().expect("a kind's archetype has the kind's columns")
+}
+
+pub(crate) fn write<T: Send + Sync + 'static>(archetype: &Archetype) -> hecs::ArchetypeColumnMut<'_, T> {
+    archetype.get::<&mut T>().expect("a kind's archetype has the kind's columns")
+}
+
+fn canonicalise_column<T: Record>(archetype: &Archetype) {
+    for row in &mut *write::<T>(archetype) {
+        row.canonicalise();
+    }
+}
+
+/// Moves the rows that are not in `dead` (ascending) to the front, keeping their order.
+fn compact<T: Copy>(rows: &mut [T], dead: &[u32]) {
+    let Some(&first) = dead.first() else { return };
+    let mut to = first as usize;
+    for (index, &gone) in dead.iter().enumerate() {
+        let from = gone as usize + 1;
+        let until = dead.get(index + 1).map_or(rows.len(), |next| *next as usize);
+        rows.copy_within(from..until, to);
+        to += until - from;
+    }
+}
+
+fn describe(text: &mut String, name: &str, fields: &[Field]) {
+    text.push_str(name);
+    for field in fields {
+        text.push_str(&format!(" {}:{:?}x{}@{}", field.name, field.kind, field.count, field.offset));
+    }
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compaction_keeps_order() {
+        let rows: Vec<u32> = (0..10).collect();
+        for dead in [&[][..], &[0], &[9], &[0, 1, 2], &[3, 4, 8], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]] {
+            let mut moved = rows.clone();
+            compact(&mut moved, dead);
+            let expected: Vec<u32> = rows.iter().copied().filter(|row| !dead.contains(row)).collect();
+            assert_eq!(&moved[..expected.len()], &expected[..]);
+        }
+    }
+}

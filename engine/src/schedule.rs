@@ -1,0 +1,139 @@
+//! What happens in a tick: named systems in fixed order, and what a system may touch.
+
+use crate::changes::Changes;
+use crate::input::{Command, SeatInput};
+use crate::rng::Rng;
+use crate::spec::Terms;
+use crate::{ActorId, Events, Game, Kind, Record, Roster, Tick, World};
+
+/// The systems of a game in their order.
+pub struct Schedule<G: Game> {
+    pub(crate) entries: Vec<Entry<G>>,
+}
+
+pub(crate) enum Entry<G: Game> {
+    System { name: &'static str, run: fn(&mut Step<'_, G>) },
+    ApplyChanges,
+}
+
+impl<G: Game> Schedule<G> {
+    pub(crate) fn of() -> Self {
+        let mut schedule = Self { entries: Vec::new() };
+        G::systems(&mut schedule);
+        schedule.entries.push(Entry::ApplyChanges);
+        schedule
+    }
+
+    /// Adds a system.
+    pub fn add(&mut self, name: &'static str, run: fn(&mut Step<'_, G>)) -> &mut Self {
+        self.entries.push(Entry::System { name, run });
+        self
+    }
+
+    /// Adds a fixed point: spawns and despawns asked for so far are applied here. There is always one at the end
+    /// of the tick.
+    pub fn apply_changes(&mut self) -> &mut Self {
+        self.entries.push(Entry::ApplyChanges);
+        self
+    }
+
+    /// The systems' names in their order.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::System { name, .. } => Some(*name),
+            Entry::ApplyChanges => None,
+        })
+    }
+}
+
+/// What a system may touch during a tick.
+pub struct Step<'a, G: Game> {
+    /// The tick that is being made.
+    pub tick: Tick,
+    /// Seed, rate and length of the battle.
+    pub terms: &'a Terms,
+    /// Map, mode, rules.
+    pub setup: &'a G::Setup,
+    /// Who plays.
+    pub roster: &'a Roster,
+    /// What each seat does, in seat order.
+    pub inputs: &'a [SeatInput<G::Input>],
+    /// What else happens, in order.
+    pub commands: &'a [Command],
+    /// The state.
+    pub world: &'a World,
+    /// Spawns and despawns, applied at the next fixed point.
+    pub changes: &'a mut Changes,
+    /// What the tick tells the players.
+    pub events: &'a mut Events<G::Event>,
+    /// Buffers; never state.
+    pub scratch: &'a mut G::Scratch,
+}
+
+impl<G: Game> Step<'_, G> {
+    /// The random numbers of one stream and actor in this tick. The same four always give the same numbers, so one
+    /// more draw somewhere shifts no other.
+    #[must_use]
+    pub fn rng(&self, stream: u16, actor: ActorId) -> Rng {
+        Rng::new(self.terms.seed, self.tick.0, stream, actor.0)
+    }
+}
+
+/// What [`Game::spawn`] did that it may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StageError {
+    /// A kind is not registered.
+    #[error("kind {name} is not registered: add registry.kind::<{name}>() to Game::components")]
+    Kind {
+        /// The kind's name.
+        name: &'static str,
+    },
+    /// A singleton is not registered.
+    #[error("{name} is no singleton: add registry.singleton::<{name}>() to Game::components")]
+    Singleton {
+        /// The record's name.
+        name: &'static str,
+    },
+    /// There are too many actors.
+    #[error("Game::spawn makes more than {max} actors", max = crate::ACTORS_MAX)]
+    Actors,
+}
+
+/// What [`Game::spawn`] may touch: the world before tick 1.
+pub struct Stage<'a, G: Game> {
+    /// Seed, rate and length of the battle.
+    pub terms: &'a Terms,
+    /// Map, mode, rules.
+    pub setup: &'a G::Setup,
+    /// Who plays.
+    pub roster: &'a Roster,
+    pub(crate) world: &'a mut World,
+    pub(crate) problem: Option<StageError>,
+}
+
+impl<G: Game> Stage<'_, G> {
+    /// Adds an actor; ids grow in the order of calls. A kind that is not registered, or an actor above
+    /// [`ACTORS_MAX`](crate::ACTORS_MAX), makes `Battle::new` fail by name; the id is then [`ActorId::NONE`].
+    pub fn spawn<K: Kind>(&mut self, row: K) -> ActorId {
+        self.world.spawn_now(row).unwrap_or_else(|problem| {
+            self.problem.get_or_insert(problem);
+            ActorId::NONE
+        })
+    }
+
+    /// Sets a singleton. One that is not registered makes `Battle::new` fail by name.
+    pub fn set<T: Record>(&mut self, value: T) {
+        match self.world.try_singleton_mut() {
+            Ok(mut singleton) => *singleton = value,
+            Err(problem) => {
+                self.problem.get_or_insert(problem);
+            }
+        }
+    }
+
+    /// The random numbers of one stream before tick 1.
+    #[must_use]
+    pub fn rng(&self, stream: u16, actor: ActorId) -> Rng {
+        Rng::new(self.terms.seed, 0, stream, actor.0)
+    }
+}

@@ -1,0 +1,136 @@
+use super::*;
+use crate::{ActorId, Hashes, Registry, Save, Tick, World};
+
+crate::record! {
+    struct Place { at: glam::Vec2 => grid(4096), turns: [u16; 4] }
+    struct Mood { value: i64, heat: f32, mark: u32 }
+    struct Clock { left: u32 }
+}
+crate::kind! {
+    struct Stone { place: Place }
+    struct Beast { place: Place, mood: Mood }
+}
+
+struct Zoo;
+
+impl crate::Game for Zoo {
+    const NAME: &'static str = "zoo";
+    type Input = Clock;
+    type Event = Clock;
+    type Setup = Clock;
+    type Scratch = ();
+
+    fn components(registry: &mut Registry) {
+        registry.kind::<Stone>().kind::<Beast>().singleton::<Clock>();
+    }
+    fn systems(_: &mut crate::Schedule<Self>) {}
+    fn modes() -> Vec<crate::Mode<Clock>> {
+        Vec::new()
+    }
+    fn spawn(_: &mut crate::Stage<'_, Self>) {}
+    fn missing(last: &Clock, _: u16) -> Clock {
+        *last
+    }
+    fn check(_: &Clock) -> bool {
+        true
+    }
+    fn bot(_: &World, _: crate::Seat, _: &mut crate::rng::Rng) -> Clock {
+        Clock::default()
+    }
+    fn outcome(_: &World, _: &crate::Terms) -> Option<crate::Outcome> {
+        None
+    }
+}
+
+/// Changes a world at random: moves, moods, births, deaths.
+fn stir(world: &mut World, changes: &mut crate::Changes, rng: &mut crate::rng::Rng) {
+    world.tick = world.tick.next();
+    for row in world.rows::<Beast>().write::<Place>().iter_mut() {
+        if rng.below(3) > 0 {
+            row.at += glam::vec2(rng.range(-2.0, 2.0), rng.range(-2.0, 2.0));
+            row.turns[rng.below(4) as usize] = rng.next_u32() as u16;
+        }
+    }
+    for row in world.rows::<Beast>().write::<Mood>().iter_mut() {
+        if rng.below(5) == 0 {
+            *row = Mood { value: rng.next_u64() as i64, heat: rng.range(-1e30, 1e30), mark: 7 };
+        }
+    }
+    world.singleton_mut::<Clock>().left = rng.below(2) * rng.next_u32();
+    for _ in 0..rng.below(4) {
+        changes.spawn(ActorId::NONE, Stone::default());
+        changes
+            .spawn(ActorId::NONE, Beast { mood: Mood { value: -1, heat: 0.5, mark: 1 }, ..Beast::default() });
+    }
+    for _ in 0..rng.below(4) {
+        changes.despawn(ActorId(rng.below(world.next_actor)));
+    }
+    world.apply(changes);
+    world.canonicalise();
+}
+
+fn seed() -> u64 {
+    std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(11)
+}
+
+#[test]
+fn every_snapshot_equals_the_state_against_every_baseline() {
+    let seed = seed();
+    eprintln!("SEED={seed}");
+    let mut rng = crate::rng::Rng::new(seed, 0, 0, 0);
+    let mut world = World::new(Registry::of::<Zoo>().unwrap());
+    let mut changes = crate::Changes::new(world.registry());
+    let mut history: Vec<Save> = Vec::new();
+    let (mut bytes, mut decoded) = (Vec::new(), Save::default());
+    for _ in 0..200 {
+        stir(&mut world, &mut changes, &mut rng);
+        let mut now = Save::default();
+        now.take(&world);
+        let baselines = history.iter().rev().take(8).map(Some).chain([None]);
+        for baseline in baselines {
+            bytes.clear();
+            encode(world.registry(), &now, baseline, &mut bytes);
+            decode(world.registry(), now.tick, baseline, &bytes, &mut decoded).unwrap();
+            assert_eq!(decoded, now);
+        }
+        let (mut a, mut b) = (Hashes::default(), Hashes::default());
+        world.hash(&mut a);
+        decoded.hash(world.registry(), &mut b);
+        assert_eq!(a, b);
+        history.push(now);
+    }
+}
+
+#[test]
+fn hostile_snapshots_are_refused_or_a_sound_state() {
+    let seed = seed();
+    eprintln!("SEED={seed}");
+    let mut rng = crate::rng::Rng::new(seed, 1, 0, 0);
+    let mut world = World::new(Registry::of::<Zoo>().unwrap());
+    let mut changes = crate::Changes::new(world.registry());
+    let (mut base, mut now) = (Save::default(), Save::default());
+    for _ in 0..40 {
+        stir(&mut world, &mut changes, &mut rng);
+        base = std::mem::take(&mut now);
+        now.take(&world);
+    }
+    let (mut bytes, mut decoded) = (Vec::new(), Save::default());
+    encode(world.registry(), &now, Some(&base), &mut bytes);
+    for cut in 0..bytes.len() {
+        assert!(decode(world.registry(), Tick(9), Some(&base), &bytes[..cut], &mut decoded).is_err());
+    }
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        if decode(world.registry(), Tick(9), Some(&base), &flipped, &mut decoded).is_ok() {
+            decoded.check(world.registry()).unwrap();
+            decoded.put(&mut world);
+        }
+    }
+    for _ in 0..2000 {
+        let noise: Vec<u8> = (0..rng.below(300)).map(|_| rng.next_u32() as u8).collect();
+        if decode(world.registry(), Tick(9), None, &noise, &mut decoded).is_ok() {
+            decoded.put(&mut world);
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! The world of one battle: hecs underneath, rows in [`ActorId`] order on top.
+//!
+//! Each kind has one archetype, made at battle start. Rows are appended by spawns and taken away by stable
+//! compaction at fixed points of the tick, so that the order of rows is a function of the state and never of its
+//! history. hecs' entities are row handles and nothing else: nobody outside this file sees one.
+
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+use hecs::{Archetype, Entity};
+
+use crate::changes::Changes;
+use crate::hash::Hashes;
+use crate::kind::Single;
+use crate::registry::{read, write};
+use crate::schedule::StageError;
+use crate::{ACTORS_MAX, ActorId, Divergence, Kind, Record, Registry, Tick};
+
+/// The state of a battle: actors in columns, and singletons.
+pub struct World {
+    pub(crate) tick: Tick,
+    pub(crate) next_actor: u32,
+    pub(crate) kinds: Vec<KindRows>,
+    registry: Registry,
+    ecs: hecs::World,
+    dead_rows: Vec<u32>,
+}
+
+/// The rows of one kind.
+pub(crate) struct KindRows {
+    /// Where hecs keeps the kind's columns.
+    archetype: usize,
+    /// The handle of each row.
+    entities: Vec<Entity>,
+}
+
+impl World {
+    pub(crate) fn new(registry: Registry) -> Self {
+        let mut ecs = hecs::World::new();
+        let mut kinds = Vec::new();
+        for kind in registry.kinds() {
+            let before = ecs.archetypes().len();
+            (kind.ops.reserve)(&mut ecs, 1);
+            assert_eq!(ecs.archetypes().len(), before + 1, "each kind has an archetype of its own");
+            let mut entities = Vec::new();
+            if kind.singleton {
+                entities.push((kind.ops.spawn_default)(&mut ecs));
+            }
+            kinds.push(KindRows { archetype: before, entities });
+        }
+        Self { tick: Tick::ZERO, next_actor: 1, kinds, registry, ecs, dead_rows: Vec::new() }
+    }
+
+    /// The tick that this state belongs to.
+    #[must_use]
+    pub fn tick(&self) -> Tick {
+        self.tick
+    }
+
+    /// What is registered as state.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The rows of a kind, in [`ActorId`] order.
+    ///
+    /// # Panics
+    /// If the kind is not registered in `Game::components`.
+    #[must_use]
+    pub fn rows<K: Kind>(&self) -> Rows<'_, K> {
+        let index = self.registry.position::<K>();
+        let index = index.unwrap_or_else(|| panic!("{}", StageError::Kind { name: K::NAME }));
+        Rows { archetype: self.archetype(index), kind: PhantomData }
+    }
+
+    /// A singleton, to read.
+    ///
+    /// # Panics
+    /// If the singleton is not registered in `Game::components`, or is being written.
+    #[must_use]
+    pub fn singleton<T: Record>(&self) -> SingletonRef<'_, T> {
+        let index = self.registry.position::<Single<T>>();
+        let index = index.unwrap_or_else(|| panic!("{}", StageError::Singleton { name: T::NAME }));
+        SingletonRef(read::<T>(self.archetype(index)))
+    }
+
+    /// A singleton, to write.
+    ///
+    /// # Panics
+    /// If the singleton is not registered in `Game::components`, or is in use.
+    #[must_use]
+    pub fn singleton_mut<T: Record>(&self) -> SingletonMut<'_, T> {
+        self.try_singleton_mut().unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    /// How many actors there are, singletons not counted. Always at most [`ACTORS_MAX`].
+    #[must_use]
+    pub fn actors(&self) -> usize {
+        self.registry
+            .kinds()
+            .iter()
+            .zip(&self.kinds)
+            .filter(|(kind, _)| !kind.singleton)
+            .map(|(_, rows)| rows.len())
+            .sum()
+    }
+
+    pub(crate) fn archetype(&self, index: usize) -> &Archetype {
+        self.ecs.archetypes().nth(self.kinds[index].archetype).expect("archetypes are made at battle start")
+    }
+
+    /// Adds an actor at once; for the stage before tick 1.
+    pub(crate) fn spawn_now<K: Kind>(&mut self, row: K) -> Result<ActorId, StageError> {
+        let index = self.registry.position::<K>().ok_or(StageError::Kind { name: K::NAME })?;
+        if self.actors() >= ACTORS_MAX {
+            return Err(StageError::Actors);
+        }
+        let id = self.take_id();
+        let entity = self.ecs.spawn(row.bundle(id));
+        self.kinds[index].entities.push(entity);
+        Ok(id)
+    }
+
+    pub(crate) fn try_singleton_mut<T: Record>(&self) -> Result<SingletonMut<'_, T>, StageError> {
+        let index = self.registry.position::<Single<T>>().ok_or(StageError::Singleton { name: T::NAME })?;
+        Ok(SingletonMut(write::<T>(self.archetype(index))))
+    }
+
+    /// Applies what systems asked for: first the despawns, then the spawns by cause and order of asking.
+    pub(crate) fn apply(&mut self, changes: &mut Changes) {
+        if changes.is_empty() {
+            return;
+        }
+        self.apply_despawns(changes.sorted_despawns());
+        let mut room = ACTORS_MAX - self.actors();
+        let (spawns, queues) = changes.sorted_spawns();
+        for spawn in spawns {
+            if room == 0 {
+                break;
+            }
+            room -= 1;
+            let id = self.take_id();
+            let kind = &self.registry.kinds()[spawn.kind];
+            let entity = (kind.ops.spawn_queued)(&*queues[spawn.kind].rows, spawn.place, id, &mut self.ecs);
+            self.kinds[spawn.kind].entities.push(entity);
+        }
+        changes.clear();
+    }
+
+    fn apply_despawns(&mut self, ids: &[ActorId]) {
+        if ids.is_empty() {
+            return;
+        }
+        for (index, kind) in self.registry.kinds().iter().enumerate() {
+            if kind.singleton || self.kinds[index].entities.is_empty() {
+                continue;
+            }
+            let archetype = self
+                .ecs
+                .archetypes()
+                .nth(self.kinds[index].archetype)
+                .expect("archetypes are made at battle start");
+            self.dead_rows.clear();
+            let rows = read::<ActorId>(archetype);
+            self.dead_rows
+                .extend(ids.iter().filter_map(|id| rows.binary_search(id).ok()).map(|row| row as u32));
+            drop(rows);
+            if self.dead_rows.is_empty() {
+                continue;
+            }
+            for column in &kind.columns {
+                (column.ops.compact)(archetype, &self.dead_rows);
+            }
+            let kept = self.kinds[index].entities.len() - self.dead_rows.len();
+            for entity in self.kinds[index].entities.drain(kept..).rev() {
+                self.ecs.despawn(entity).expect("a row's handle lives as long as the row");
+            }
+        }
+    }
+
+    /// Makes the number of rows of a kind fit by the tail; what the rows hold is overwritten by the caller.
+    pub(crate) fn resize(&mut self, index: usize, rows: usize) {
+        let kind = &self.registry.kinds()[index];
+        let entities = &mut self.kinds[index].entities;
+        while entities.len() > rows {
+            let entity = entities.pop().expect("there are more rows than wanted");
+            self.ecs.despawn(entity).expect("a row's handle lives as long as the row");
+        }
+        while entities.len() < rows {
+            entities.push((kind.ops.spawn_default)(&mut self.ecs));
+        }
+    }
+
+    /// Brings all floats to their stored form.
+    pub(crate) fn canonicalise(&self) {
+        for (index, kind) in self.registry.kinds().iter().enumerate() {
+            let archetype = self.archetype(index);
+            for column in &kind.columns {
+                if let Some(canonicalise) = column.ops.canonicalise {
+                    canonicalise(archetype);
+                }
+            }
+        }
+    }
+
+    /// The first float that is infinite or not a number, in order of registration.
+    pub(crate) fn first_unfit(&self) -> Option<Divergence> {
+        let mut found = None;
+        for (index, kind) in self.registry.kinds().iter().enumerate() {
+            let archetype = self.archetype(index);
+            for column in kind.columns.iter().filter(|column| column.ops.canonicalise.is_some()) {
+                (column.ops.show)(archetype, &mut |bytes| {
+                    for (row, bytes) in bytes.chunks_exact(column.size).enumerate() {
+                        let field = crate::record::first_unfit_float(column.fields, bytes);
+                        if let (Some(field), None) = (field, &found) {
+                            let actor =
+                                if kind.singleton { ActorId::NONE } else { read::<ActorId>(archetype)[row] };
+                            found =
+                                Some(Divergence::unfit(self.tick, kind.name, column.record, actor, field));
+                        }
+                    }
+                });
+            }
+        }
+        found
+    }
+
+    pub(crate) fn hash(&self, into: &mut Hashes) {
+        into.begin(self.tick, self.next_actor);
+        for (index, kind) in self.registry.kinds().iter().enumerate() {
+            let archetype = self.archetype(index);
+            into.rows(archetype.len());
+            for column in &kind.columns {
+                (column.ops.show)(archetype, &mut |bytes| into.column(bytes));
+            }
+        }
+        into.end();
+    }
+
+    fn take_id(&mut self) -> ActorId {
+        let id = ActorId(self.next_actor);
+        self.next_actor =
+            self.next_actor.checked_add(1).expect("ticks_max ends a battle before its ids run out");
+        id
+    }
+}
+
+impl KindRows {
+    pub(crate) fn len(&self) -> usize {
+        self.entities.len()
+    }
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut out = f.debug_struct("World");
+        out.field("tick", &self.tick);
+        for (kind, rows) in self.registry.kinds().iter().zip(&self.kinds) {
+            out.field(kind.name, &rows.len());
+        }
+        out.finish()
+    }
+}
+
+/// The rows of one kind, in [`ActorId`] order.
+///
+/// Each column is borrowed by itself: reading one while writing another is fine, writing one twice panics.
+#[derive(Clone, Copy)]
+pub struct Rows<'a, K> {
+    archetype: &'a Archetype,
+    kind: PhantomData<K>,
+}
+
+impl<'a, K: Kind> Rows<'a, K> {
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.archetype.len() as usize
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.archetype.is_empty()
+    }
+
+    /// The actors, ascending.
+    #[must_use]
+    pub fn ids(&self) -> Column<'a, ActorId> {
+        Column(read(self.archetype))
+    }
+
+    /// The row of an actor, by binary search.
+    #[must_use]
+    pub fn find(&self, id: ActorId) -> Option<usize> {
+        self.ids().binary_search(&id).ok()
+    }
+
+    /// A column, to read.
+    ///
+    /// # Panics
+    /// If the kind has no such record, or the column is being written.
+    #[must_use]
+    pub fn read<T: Record>(&self) -> Column<'a, T> {
+        match self.archetype.get::<&T>() {
+            Some(column) => Column(column),
+            None => panic!("kind {} has no field of record {}", K::NAME, T::NAME),
+        }
+    }
+
+    /// A column, to write.
+    ///
+    /// # Panics
+    /// If the kind has no such record, or the column is in use.
+    #[must_use]
+    pub fn write<T: Record>(&self) -> ColumnMut<'a, T> {
+        match self.archetype.get::<&mut T>() {
+            Some(column) => ColumnMut(column),
+            None => panic!("kind {} has no field of record {}", K::NAME, T::NAME),
+        }
+    }
+}
+
+/// A column of a kind, to read: a slice with one record a row.
+pub struct Column<'a, T: Send + Sync + 'static>(hecs::ArchetypeColumn<'a, T>);
+
+impl<T: Send + Sync + 'static> Deref for Column<'_, T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+/// A column of a kind, to write: a slice with one record a row.
+pub struct ColumnMut<'a, T: Send + Sync + 'static>(hecs::ArchetypeColumnMut<'a, T>);
+
+impl<T: Send + Sync + 'static> Deref for ColumnMut<'_, T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T: Send + Sync + 'static> DerefMut for ColumnMut<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.0
+    }
+}
+
+/// A singleton, to read.
+pub struct SingletonRef<'a, T: Record>(hecs::ArchetypeColumn<'a, T>);
+
+impl<T: Record> Deref for SingletonRef<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0[0]
+    }
+}
+
+/// A singleton, to write.
+pub struct SingletonMut<'a, T: Record>(hecs::ArchetypeColumnMut<'a, T>);
+
+impl<T: Record> Deref for SingletonMut<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0[0]
+    }
+}
+
+impl<T: Record> DerefMut for SingletonMut<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0[0]
+    }
+}
