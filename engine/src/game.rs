@@ -63,3 +63,52 @@ pub struct Outcome {
     /// Each team's score, 0 for teams that do not exist.
     pub scores: [i32; TEAMS_MAX],
 }
+
+impl Outcome {
+    /// Size of an outcome as bytes.
+    pub const BYTES: usize = 1 + 4 * TEAMS_MAX;
+
+    /// The outcome as bytes: the winning team (255: nobody), then each team's score, i32 little-endian.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[0] = self.winner.map_or(u8::MAX, |team| team.0);
+        for (place, score) in bytes[1..].chunks_exact_mut(4).zip(self.scores) {
+            place.copy_from_slice(&score.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Reads an outcome from bytes of a stranger; nothing if the length differs or the winner is no team.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (winner, scores) = bytes.split_first()?;
+        if bytes.len() != Self::BYTES || (usize::from(*winner) >= TEAMS_MAX && *winner != u8::MAX) {
+            return None;
+        }
+        let mut outcome = Self { winner: (*winner != u8::MAX).then_some(Team(*winner)), ..Self::default() };
+        for (score, place) in outcome.scores.iter_mut().zip(scores.chunks_exact(4)) {
+            *score = i32::from_le_bytes(place.try_into().ok()?);
+        }
+        Some(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_survive_their_bytes_and_others_are_refused() {
+        let mut outcome = Outcome { winner: Some(Team(1)), ..Outcome::default() };
+        outcome.scores[0] = -3;
+        outcome.scores[15] = i32::MAX;
+        let bytes = outcome.to_bytes();
+        assert_eq!(Outcome::parse(&bytes), Some(outcome));
+        assert_eq!(Outcome::parse(&Outcome::default().to_bytes()), Some(Outcome::default()));
+        assert_eq!(Outcome::parse(&bytes[1..]), None);
+        let mut no_team = bytes;
+        no_team[0] = 16;
+        assert_eq!(Outcome::parse(&no_team), None);
+    }
+}
