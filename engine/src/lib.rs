@@ -25,6 +25,7 @@ mod save;
 mod schedule;
 mod seat;
 pub mod snapshot;
+pub mod space;
 mod spec;
 pub mod testing;
 mod tick;
