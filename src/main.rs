@@ -1,5 +1,5 @@
 //! The stock program.
 
 fn main() -> anyhow::Result<()> {
-    Ok(())
+    tiltyard::run()
 }

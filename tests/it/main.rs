@@ -1,3 +1,5 @@
 //! Tests that cross crates, in one binary.
 
 mod arrows;
+mod cli;
+mod config;

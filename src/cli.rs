@@ -1,0 +1,117 @@
+//! The command line: what can be asked for, and the flags that every question takes.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Flag;
+use crate::config::command::ConfigCommand;
+use crate::exit::Usage;
+use crate::keys::command::KeysCommand;
+
+/// The whole command line.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "tiltyard",
+    version,
+    about = "A deterministic battle server",
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Examples:
+  tiltyard config print
+  tiltyard keys new
+
+Exit codes: 0 fine, 1 the thing asked about failed, 2 usage or configuration."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every subcommand.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Globals {
+    /// Print exactly one JSON object on standard output; everything else goes to standard error
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Read this configuration file instead of tiltyard.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Override a setting, such as battle.rate_hz=60; may be given several times
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// What can be asked for.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the configuration with where each value came from, or judge it
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  tiltyard config print
+  tiltyard config check"
+    )]
+    Config(ConfigCommand),
+    /// Make or rotate the keys of a cluster
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  tiltyard keys new
+  tiltyard keys rotate"
+    )]
+    Keys(KeysCommand),
+}
+
+impl Cli {
+    /// All settings that flags override: `--set` first, then the subcommand's own, which say it closer by.
+    pub(crate) fn flags(&self) -> Result<Vec<Flag>, Usage> {
+        let split = |text: &String| match text.split_once('=') {
+            Some((key, value)) => Ok(Flag::new(format!("--set {key}"), key.trim(), value)),
+            None => Err(Usage(format!("--set {text}: write KEY=VALUE, such as battle.rate_hz=60"))),
+        };
+        let mut flags = self.globals.set.iter().map(split).collect::<Result<Vec<_>, _>>()?;
+        flags.extend(match &self.command {
+            Command::Config(_) => Vec::new(),
+            Command::Keys(keys) => keys.flags(),
+        });
+        Ok(flags)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn walk(command: &clap::Command, visit: &mut impl FnMut(&clap::Command)) {
+        visit(command);
+        for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
+            walk(subcommand, visit);
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_has_examples_and_every_example_parses() {
+        let mut examples = 0;
+        walk(&Cli::command(), &mut |command| {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<_> = help.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+            assert!(!lines.is_empty(), "{} has no example", command.get_name());
+            for line in lines {
+                let parsed = Cli::try_parse_from(line.split_whitespace());
+                assert!(parsed.is_ok_and(|cli| cli.flags().is_ok()), "{line}");
+                examples += 1;
+            }
+        });
+        assert!(examples >= 10);
+    }
+}

@@ -1,0 +1,258 @@
+//! Every setting of the program, each declared, documented, bounded and given its default in one place.
+//!
+//! The macro makes three things of the list below: the typed [`Config`], its defaults, and the table [`SETTINGS`]
+//! that reading, `config print` and error messages walk. A doc comment here is the text that users see.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::value::{LogFilter, Place, Raw, SecretPlace, Value};
+
+/// One setting as the table knows it.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its full name: `section.name`, or the bare name for those above all sections.
+    pub key: &'static str,
+    /// The section's name; empty above all sections.
+    pub section: &'static str,
+    /// The name inside its section.
+    pub name: &'static str,
+    /// Its documentation, line by line.
+    pub docs: &'static [&'static str],
+    /// The lowest and the highest value, for numbers that have bounds.
+    pub bounds: Option<(u64, u64)>,
+    /// Whether it names a file that holds secrets.
+    pub secret_file: bool,
+    /// Reads, checks and stores a value.
+    pub set: fn(&mut Config, Raw<'_>) -> Result<(), String>,
+    /// The value as it would stand in the file.
+    pub show: fn(&Config) -> toml_edit::Value,
+}
+
+impl Setting {
+    /// The environment variable that sets it: `TILTYARD_BATTLE_RATE_HZ` for `battle.rate_hz`.
+    pub fn variable(&self) -> String {
+        format!("TILTYARD_{}", self.key.replace('.', "_").to_uppercase())
+    }
+}
+
+macro_rules! bounds {
+    () => {
+        None
+    };
+    ($low:literal, $high:literal) => {
+        Some(($low, $high))
+    };
+}
+
+macro_rules! settings {
+    (
+        { $($(#[doc = $top_doc:literal])+ $top:ident: $Top:ty = $top_default:expr $(, $top_low:literal..=$top_high:literal)?;)+ }
+        $($(#[doc = $section_doc:literal])+ $section:ident: $Section:ident {
+            $($(#[doc = $doc:literal])+ $name:ident: $Type:ty = $default:expr $(, $low:literal..=$high:literal)?;)+
+        })+
+    ) => {
+        /// Everything that the program can be told, checked.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Config {
+            $($(#[doc = $top_doc])+ pub $top: $Top,)+
+            $($(#[doc = $section_doc])+ pub $section: $Section,)+
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Self { $($top: $top_default,)+ $($section: $Section::default(),)+ }
+            }
+        }
+
+        $(
+            $(#[doc = $section_doc])+
+            #[derive(Clone, Debug, PartialEq)]
+            pub struct $Section {
+                $($(#[doc = $doc])+ pub $name: $Type,)+
+            }
+
+            impl Default for $Section {
+                fn default() -> Self {
+                    Self { $($name: $default,)+ }
+                }
+            }
+        )+
+
+        /// All settings in the order of the printed file.
+        pub const SETTINGS: &[Setting] = &[
+            $(Setting {
+                key: stringify!($top),
+                section: "",
+                name: stringify!($top),
+                docs: &[$($top_doc),+],
+                bounds: bounds!($($top_low, $top_high)?),
+                secret_file: <$Top as Value>::SECRET_FILE,
+                set: |config, raw| {
+                    config.$top = Value::read(raw, bounds!($($top_low, $top_high)?))?;
+                    Ok(())
+                },
+                show: |config| config.$top.to_toml(),
+            },)+
+            $($(Setting {
+                key: concat!(stringify!($section), ".", stringify!($name)),
+                section: stringify!($section),
+                name: stringify!($name),
+                docs: &[$($doc),+],
+                bounds: bounds!($($low, $high)?),
+                secret_file: <$Type as Value>::SECRET_FILE,
+                set: |config, raw| {
+                    config.$section.$name = Value::read(raw, bounds!($($low, $high)?))?;
+                    Ok(())
+                },
+                show: |config| config.$section.$name.to_toml(),
+            },)+)+
+        ];
+
+        /// Sections with their documentation, in the order of the printed file.
+        pub const SECTIONS: &[(&str, &[&str])] = &[$((stringify!($section), &[$($section_doc),+])),+];
+    };
+}
+
+settings! {
+    {
+        /// Battle seeds, battle ids and the bots' decisions follow from it: one seed, one run.
+        seed: u64 = 1, 0..=9223372036854775807;
+        /// Folder for everything that is kept: keys, results, recordings, outbox. Made when missing.
+        data: Place = Place::new("tiltyard-data");
+        /// Which log lines go to standard error: a level, or levels by module.
+        log: LogFilter = LogFilter::from_text("info").expect("a level is a filter");
+    }
+
+    /// The door for players: a WebSocket with JSON messages.
+    gate: Gate {
+        /// Where clients reach the gate.
+        listen: SocketAddr = loopback(7700);
+        /// Connections from one address; one more is closed at once and counted.
+        connections_per_address_max: u32 = 1024, 1..=65536;
+        /// Messages a second from one connection; a faster one is closed and counted.
+        messages_per_second_max: u32 = 20, 1..=10000;
+        /// Bytes of one message; a longer one closes its connection.
+        message_bytes_max: u32 = 16384, 1024..=1048576;
+        /// Seconds without a word after which a connection is closed.
+        idle_seconds: u32 = 60, 5..=3600;
+    }
+
+    /// Health and metrics for operators.
+    http: Http {
+        /// Where /healthz, /readyz and /metrics answer.
+        listen: SocketAddr = loopback(7701);
+    }
+
+    /// Authenticated calls between lobby and battle nodes.
+    control: Control {
+        /// Where the lobby takes control calls; nodes in the same process take any free port beside it.
+        listen: SocketAddr = loopback(7702);
+        /// How long a control call may take before it counts as failed, in milliseconds.
+        timeout_ms: u32 = 2000, 50..=60000;
+    }
+
+    /// Who takes part in the cluster and how long silence is forgiven.
+    cluster: Cluster {
+        /// File with the cluster secret alone, for a battle node that shall not hold the master keys; `keys new`
+        /// writes it too when it is set. Empty: the secret is taken from the keys file.
+        secret_file: SecretPlace = SecretPlace(Place::new(""));
+        /// A node that is silent for this many seconds leaves the list.
+        lease_seconds: u32 = 5, 1..=300;
+        /// How often a node reports its load, in milliseconds.
+        load_report_ms: u32 = 500, 50..=60000;
+    }
+
+    /// Keys of the cluster.
+    keys: Keys {
+        /// File with master keys, cluster secret and session key. Empty: keys.toml in the data folder.
+        file: SecretPlace = SecretPlace(Place::new(""));
+    }
+
+    /// What a player's credentials are worth and for how long.
+    token: Token {
+        /// Seconds from issue within which a battle token must be used first; after that it holds its seat until
+        /// the battle ends.
+        expiry_seconds: u32 = 60, 5..=3600;
+        /// Seconds for which a login at the gate is good.
+        session_expiry_seconds: u32 = 86400, 60..=2592000;
+    }
+
+    /// From ticket to battle.
+    queue: Queue {
+        /// Modes that players can queue for. Empty: every mode of the game.
+        modes: Vec<String> = Vec::new();
+        /// Time between two rounds of the matchmaker, in milliseconds.
+        interval_ms: u32 = 100, 10..=10000;
+        /// Seconds after which a ticket that found no match leaves the queue, and its player is told.
+        wait_seconds_max: u32 = 120, 1..=3600;
+        /// Tickets in the queue; one more is refused with the reason.
+        tickets_max: u32 = 10000, 1..=1000000;
+        /// How long a node holds reserved seats for players who have not come yet, in seconds.
+        reservation_seconds: u32 = 30, 1..=600;
+    }
+
+    /// The battle nodes of this process.
+    battle: Battle {
+        /// How many nodes this process runs.
+        nodes: u16 = 2, 1..=64;
+        /// Where players reach a node (UDP). Every worker has its own socket: with port 0 any free one, else the
+        /// ports from this one upwards, node after node.
+        listen: SocketAddr = loopback(0);
+        /// Worker threads a node; each steps its battles on one core. 0: one for each core.
+        workers: u16 = 0, 0..=256;
+        /// Ticks a second.
+        rate_hz: u16 = 30, 1..=240;
+        /// Seconds after which a battle ends at the latest. 0: what its mode says.
+        seconds: u32 = 0, 0..=86400;
+        /// Ticks that a late battle may catch up at once; what is later still is dropped from the schedule and counted.
+        catch_up_ticks_max: u16 = 5, 1..=240;
+        /// Battles on one node; one more reservation is refused.
+        battles_max: u32 = 200, 1..=10000;
+        /// Datagrams a second from one session; more are dropped and counted.
+        datagrams_per_second_max: u32 = 240, 30..=10000;
+        /// Seconds of silence after which a session counts as gone; its seat plays on by the game's rule.
+        silence_seconds: u32 = 10, 1..=300;
+    }
+
+    /// Recordings of battles.
+    recording: Recording {
+        /// Folder for recordings. Empty: replays in the data folder.
+        folder: Place = Place::new("");
+        /// Longest time in milliseconds between two syncs to the disk: what a power cut may cost.
+        sync_ms: u32 = 1000, 10..=60000;
+        /// Seconds between two keyframes: what a seek has to simulate at most.
+        keyframe_seconds: u32 = 10, 1..=600;
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn keys_and_variables_are_all_different() {
+        let keys: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.key).collect();
+        let variables: BTreeSet<_> = SETTINGS.iter().map(Setting::variable).collect();
+        assert_eq!(keys.len(), SETTINGS.len());
+        assert_eq!(variables.len(), SETTINGS.len());
+        // The path of the file itself comes from a variable that no setting may take.
+        assert!(!variables.contains(super::super::FILE_VARIABLE));
+    }
+
+    #[test]
+    fn every_default_passes_its_own_check() {
+        for setting in SETTINGS {
+            let mut config = Config::default();
+            let shown = (setting.show)(&config);
+            assert_eq!((setting.set)(&mut config, Raw::Toml(&shown)), Ok(()), "{}", setting.key);
+            assert_eq!(config, Config::default(), "{}", setting.key);
+            assert!(!setting.docs.is_empty(), "{}", setting.key);
+        }
+    }
+}

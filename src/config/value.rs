@@ -1,0 +1,284 @@
+//! The types a setting can have: how each is read from TOML and from text, checked and written back.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use toml_edit::Value as Toml;
+
+/// A setting's value as it comes in: typed from a file, bare text from a variable or a flag.
+#[derive(Clone, Copy, Debug)]
+pub enum Raw<'a> {
+    /// From the file.
+    Toml(&'a Toml),
+    /// From a variable or a flag.
+    Text(&'a str),
+}
+
+impl Raw<'_> {
+    /// Names what was found, short enough for one line of an error.
+    fn describe(self) -> String {
+        let (kind, text) = match self {
+            Self::Text(text) => ("", text.to_owned()),
+            Self::Toml(value) => {
+                let kind = match value {
+                    Toml::String(text) => return format!("the text \"{}\"", shorten(text.value())),
+                    Toml::Integer(_) => "the number ",
+                    Toml::Float(_) => "the fraction ",
+                    Toml::Boolean(_) => "the truth value ",
+                    Toml::Datetime(_) => "the date ",
+                    Toml::Array(_) => return "a list".to_owned(),
+                    Toml::InlineTable(_) => return "a table".to_owned(),
+                };
+                (kind, value.to_string())
+            }
+        };
+        match kind {
+            "" => format!("\"{}\"", shorten(&text)),
+            kind => format!("{kind}{}", shorten(text.trim())),
+        }
+    }
+}
+
+fn shorten(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 40;
+    let mut short: String =
+        text.chars().take(CHARACTERS_MAX).map(|c| if c.is_control() { '·' } else { c }).collect();
+    if text.chars().nth(CHARACTERS_MAX).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+/// A type that a setting can have.
+pub trait Value: Sized {
+    /// What is wanted, for messages: fits after "wants".
+    const KIND: &'static str;
+    /// Whether it names a file that holds secrets, which must not be open to everybody on the machine.
+    const SECRET_FILE: bool = false;
+
+    /// Reads the value from the file's typed form.
+    fn from_toml(value: &Toml) -> Option<Self>;
+    /// Reads the value from a variable or a flag.
+    fn from_text(text: &str) -> Option<Self>;
+    /// Writes the value as it stands in a file.
+    fn to_toml(&self) -> Toml;
+    /// The number that bounds are held against; only numbers have one.
+    fn number(&self) -> Option<u64> {
+        None
+    }
+
+    /// Reads a value and holds it against its bounds, both ends included.
+    ///
+    /// # Errors
+    /// A sentence that names what is wanted and what was found.
+    fn read(raw: Raw<'_>, bounds: Option<(u64, u64)>) -> Result<Self, String> {
+        let value = match raw {
+            Raw::Toml(value) => Self::from_toml(value),
+            Raw::Text(text) => Self::from_text(text),
+        };
+        let fits = |value: &Self| match (value.number(), bounds) {
+            (Some(number), Some((low, high))) => (low..=high).contains(&number),
+            _ => true,
+        };
+        value.filter(fits).ok_or_else(|| {
+            let wanted = match bounds {
+                Some((low, high)) => format!("{} from {low} to {high}", Self::KIND),
+                None => Self::KIND.to_owned(),
+            };
+            format!("wants {wanted}, found {}", raw.describe())
+        })
+    }
+}
+
+macro_rules! whole_numbers {
+    ($($type:ty)*) => {$(
+        impl Value for $type {
+            const KIND: &'static str = "a whole number";
+
+            fn from_toml(value: &Toml) -> Option<Self> {
+                value.as_integer().and_then(|number| Self::try_from(number).ok())
+            }
+
+            fn from_text(text: &str) -> Option<Self> {
+                text.trim().parse().ok()
+            }
+
+            fn to_toml(&self) -> Toml {
+                i64::try_from(*self).expect("bounds keep settings below 2^63").into()
+            }
+
+            fn number(&self) -> Option<u64> {
+                Some(u64::from(*self))
+            }
+        }
+    )*};
+}
+
+whole_numbers!(u16 u32 u64);
+
+impl Value for SocketAddr {
+    const KIND: &'static str = "an address and port such as \"127.0.0.1:7700\" (port 0: any free one)";
+
+    fn from_toml(value: &Toml) -> Option<Self> {
+        value.as_str().and_then(Self::from_text)
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.trim().parse().ok()
+    }
+
+    fn to_toml(&self) -> Toml {
+        self.to_string().into()
+    }
+}
+
+impl Value for Vec<String> {
+    const KIND: &'static str = "a list of texts";
+
+    fn from_toml(value: &Toml) -> Option<Self> {
+        value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+    }
+
+    /// In a variable or a flag the items stand with commas between them; empty text is the empty list.
+    fn from_text(text: &str) -> Option<Self> {
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        Some(items.map(str::to_owned).collect())
+    }
+
+    fn to_toml(&self) -> Toml {
+        Toml::Array(self.iter().map(String::as_str).collect())
+    }
+}
+
+/// A path. Relative ones start at the folder that the program is started in; the empty one stands for a default
+/// that the setting's documentation names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place(PathBuf);
+
+impl Place {
+    /// The place with this path.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The path, or none when it was left empty.
+    pub fn path(&self) -> Option<&Path> {
+        (!self.0.as_os_str().is_empty()).then_some(&*self.0)
+    }
+}
+
+impl Value for Place {
+    const KIND: &'static str = "a path";
+
+    fn from_toml(value: &Toml) -> Option<Self> {
+        value.as_str().and_then(Self::from_text)
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        (!text.contains('\0')).then(|| Self(text.into()))
+    }
+
+    fn to_toml(&self) -> Toml {
+        // Settings come from UTF-8 text, so nothing is lost here.
+        self.0.to_string_lossy().as_ref().into()
+    }
+}
+
+/// A path to a file with secrets in it: refused when others than its owner and group may read or write it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretPlace(pub Place);
+
+impl Value for SecretPlace {
+    const KIND: &'static str = Place::KIND;
+    const SECRET_FILE: bool = true;
+
+    fn from_toml(value: &Toml) -> Option<Self> {
+        Place::from_toml(value).map(Self)
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        Place::from_text(text).map(Self)
+    }
+
+    fn to_toml(&self) -> Toml {
+        self.0.to_toml()
+    }
+}
+
+/// Which log lines are written: a level, or levels by module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+impl LogFilter {
+    /// The filter's text, which was checked to be one.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for LogFilter {
+    const KIND: &'static str = "a log filter such as \"info\" or \"warn,tiltyard_netcode=debug\"";
+
+    fn from_toml(value: &Toml) -> Option<Self> {
+        value.as_str().and_then(Self::from_text)
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        // EnvFilter takes any lone word for a module's name, so that `log = "inof"` would silence everything.
+        let words = text.split(',').map(str::trim).filter(|word| !word.contains('='));
+        let level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+        let known = !text.trim().is_empty() && words.clone().all(level);
+        (known && tracing_subscriber::EnvFilter::try_new(text).is_ok()).then(|| Self(text.to_owned()))
+    }
+
+    fn to_toml(&self) -> Toml {
+        self.0.as_str().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text<T: Value>(text: &str, bounds: Option<(u64, u64)>) -> Result<T, String> {
+        T::read(Raw::Text(text), bounds)
+    }
+
+    #[test]
+    fn bounds_hold_on_both_edges() {
+        let bounds = Some((1, 240));
+        assert_eq!(text::<u16>("1", bounds), Ok(1));
+        assert_eq!(text::<u16>("240", bounds), Ok(240));
+        for outside in ["0", "241", "-1", "65536", "1.5", "", "thirty"] {
+            let message = text::<u16>(outside, bounds).unwrap_err();
+            assert_eq!(message, format!("wants a whole number from 1 to 240, found \"{outside}\""));
+        }
+    }
+
+    #[test]
+    fn long_and_strange_text_is_shortened_in_messages() {
+        let message = text::<u16>(&format!("a\n{}", "b".repeat(1_000)), None).unwrap_err();
+        assert_eq!(message, format!("wants a whole number, found \"a·{}…\"", "b".repeat(38)));
+    }
+
+    #[test]
+    fn log_filters_are_levels_not_any_word() {
+        for good in ["info", "warn,tiltyard_netcode=debug", "off", "TRACE"] {
+            assert_eq!(LogFilter::from_text(good).map(|filter| filter.0), Some(good.to_owned()));
+        }
+        for bad in ["inof", "", "info,tiltyard=loud", "="] {
+            assert_eq!(LogFilter::from_text(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn lists_come_from_commas_or_arrays() {
+        assert_eq!(text::<Vec<String>>("a, b,,", None).unwrap(), ["a", "b"]);
+        assert_eq!(text::<Vec<String>>("", None).unwrap(), Vec::<String>::new());
+        let array: Toml = "[\"a\", 1]".parse().unwrap();
+        assert_eq!(
+            <Vec<String>>::read(Raw::Toml(&array), None),
+            Err("wants a list of texts, found a list".into())
+        );
+    }
+}

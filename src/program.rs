@@ -1,0 +1,109 @@
+//! From the process's arguments to its exit code.
+
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use crate::cli::{Cli, Command};
+use crate::config::{Config, Sources};
+use crate::exit::{Exit, Usage};
+use crate::output::{Output, Reader};
+
+/// Runs the program on this process's arguments. Returns when all is well; any other end leaves the process with its
+/// exit code, after everything was closed. The error is for `main`'s signature: every error was shown already.
+pub fn run() -> anyhow::Result<()> {
+    match run_with(std::env::args_os()) {
+        Exit::Fine => Ok(()),
+        exit => std::process::exit(i32::from(exit.code())),
+    }
+}
+
+/// Runs the program on these arguments, the first of which is the program's name, and says how it ended.
+pub fn run_with(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // Known before anything is parsed, because a wrong command line is answered in JSON too.
+    let json = arguments
+        .iter()
+        .skip(1)
+        .take_while(|argument| *argument != "--")
+        .any(|argument| argument == "--json");
+    let output = Output::new(if json { Reader::Script } else { Reader::Person });
+    show_panics_in_one_line();
+    let run = || match parse(&arguments) {
+        Ok(cli) => answer(&cli, output).unwrap_or_else(|error| {
+            output.error(&error);
+            Exit::from_error(&error)
+        }),
+        Err(error) => refuse(output, &error),
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        let text = "this is a mistake in the program, its place is named above; please report it";
+        output.error(&anyhow::anyhow!(text));
+        Exit::Failed
+    })
+}
+
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(arguments)?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// Answers a command line that clap turned down, or that only asked for help or the version.
+fn refuse(output: Output, error: &clap::Error) -> Exit {
+    // Nothing sensible is left to do when even this cannot be printed.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Fine,
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Exit::Usage,
+        _ => {
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default();
+            output.result(&serde_json::json!({ "error": first.trim_start_matches("error: ") }));
+            Exit::Usage
+        }
+    }
+}
+
+fn answer(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
+    let loaded = Sources::of_process(cli.globals.config.clone(), cli.flags()?).load();
+    let command = match &cli.command {
+        // Judging a broken configuration is its job, so it gets the mistakes as well.
+        Command::Config(command) => return Ok(command.run(output, loaded)),
+        command => command,
+    };
+    let config = loaded?.config;
+    log_to_stderr(&config)?;
+    match command {
+        Command::Config(_) => unreachable!("answered above"),
+        Command::Keys(command) => command.run(output, &config),
+    }
+}
+
+/// Sends log lines to standard error, coloured on a terminal only.
+fn log_to_stderr(config: &Config) -> anyhow::Result<()> {
+    use std::io::IsTerminal as _;
+    let filter = tracing_subscriber::EnvFilter::try_new(config.log.as_str())
+        .map_err(|error| Usage(format!("log: {error}")))?;
+    let ansi = std::io::stderr().is_terminal();
+    // A program that embeds this one may have set its own subscriber, which then stays.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(ansi)
+        .try_init();
+    Ok(())
+}
+
+/// A panic names its place and nothing more: a backtrace helps nobody who runs the program.
+fn show_panics_in_one_line() {
+    std::panic::set_hook(Box::new(|panic| {
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let text =
+            text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        Output::new(Reader::Script).note(format!("panic at {place}: {text}"));
+    }));
+}
