@@ -107,4 +107,28 @@ mod tests {
         stop.asked().await;
         assert!(stop.is_asked());
     }
+
+    #[test]
+    fn a_real_sigterm_is_a_wish_and_not_the_end() {
+        let pid = std::process::id().to_string();
+        let result = run_until_done(|stop| async move {
+            assert!(!stop.is_asked());
+            let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status().context("kill")?;
+            assert!(sent.success());
+            stop.asked().await;
+            Ok(7)
+        });
+        assert_eq!(result.expect("the work ends by itself"), 7);
+    }
+
+    #[test]
+    fn a_thread_that_hangs_does_not_hold_the_end_up() {
+        let (release, hanging) = std::sync::mpsc::channel::<()>();
+        run_until_done(|_| async move {
+            tokio::task::spawn_blocking(move || hanging.recv());
+            Ok(())
+        })
+        .expect("the work ends");
+        drop(release);
+    }
 }
