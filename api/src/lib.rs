@@ -1,1 +1,91 @@
-//! Messages between client and gate.
+//! What a client and the gate say to each other: JSON text frames over a WebSocket, one message a frame.
+//!
+//! A leaf: it knows no other room. Whatever is read from a peer is refused unless it is exactly one message:
+//! unknown fields, unknown types, doubled keys and values above the bounds in [`limits`] are errors.
+//! Numbers of 64 bits travel as sixteen hexadecimal digits ([`Hex64`]), because JSON readers in browsers
+//! lose whatever is above 2^53; bytes travel as base64 ([`Base64`]).
+//!
+//! ```
+//! use tiltyard_api::{ClientMessage, Hello, VERSION};
+//!
+//! let hello = ClientMessage::Hello(Hello { version: VERSION, client: "example 1.0".try_into().unwrap() });
+//! let text = hello.to_json();
+//! assert_eq!(text, r#"{"type":"hello","version":1,"client":"example 1.0"}"#);
+//! assert_eq!(ClientMessage::parse(&text), Ok(hello));
+//! ```
+#![forbid(unsafe_code)]
+
+mod bounded;
+mod client;
+mod code;
+mod gate;
+pub mod limits;
+
+pub use bounded::{Base64, BoundError, Hex64, List, Text};
+pub use client::{
+    Cancel, ClientMessage, Hello, Issue, Login, Logout, ModesWanted, Queue, Resume, WhereIsMyBattle,
+};
+pub use code::ErrorCode;
+pub use gate::{
+    BattleOver, BattleReady, Cancelled, Ended, GateError, GateMessage, LoggedIn, LoggedOut, MatchFound,
+    ModeInfo, Modes, Queued, Replaced, Requeued, Welcome, YourBattle,
+};
+
+/// Version of these messages; a gate refuses a hello with another one.
+pub const VERSION: u16 = 1;
+
+/// Why a text frame is no message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// The frame is longer than a message may be.
+    #[error("{bytes} bytes are more than the {bytes_max} of a message")]
+    TooLong {
+        /// Bytes of the frame.
+        bytes: usize,
+        /// Most bytes of a message in this direction.
+        bytes_max: usize,
+    },
+    /// The frame is no JSON, or JSON that is none of the messages.
+    #[error("line {line}, column {column}: {kind}")]
+    Malformed {
+        /// Line of the first byte that does not fit, from 1.
+        line: usize,
+        /// Column of that byte, from 1.
+        column: usize,
+        /// What is wrong there.
+        kind: Malformed,
+    },
+}
+
+/// The kinds of malformed frames, as far as a peer is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Not JSON, or JSON nested deeper than any message is.
+    #[error("no valid JSON")]
+    Syntax,
+    /// The text ends before the message does.
+    #[error("the message is cut off")]
+    Truncated,
+    /// JSON, but none of the messages: a type, a field or a value that is not ours.
+    #[error("no message of this protocol")]
+    Message,
+}
+
+fn parse<'de, T: serde::Deserialize<'de>>(text: &'de str, bytes_max: usize) -> Result<T, ParseError> {
+    if text.len() > bytes_max {
+        return Err(ParseError::TooLong { bytes: text.len(), bytes_max });
+    }
+    serde_json::from_str(text).map_err(|error| ParseError::Malformed {
+        line: error.line(),
+        column: error.column(),
+        kind: match error.classify() {
+            serde_json::error::Category::Eof => Malformed::Truncated,
+            serde_json::error::Category::Syntax | serde_json::error::Category::Io => Malformed::Syntax,
+            serde_json::error::Category::Data => Malformed::Message,
+        },
+    })
+}
+
+fn to_json<T: serde::Serialize>(message: &T) -> String {
+    serde_json::to_string(message).expect("messages have string keys and no failing serializer")
+}
