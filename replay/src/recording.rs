@@ -1,0 +1,188 @@
+//! A recording at random access: opened by its ends, read from any keyframe.
+
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+use crate::ending::{End, IndexEntry, parse_index};
+use crate::format::{BLOCK_HEADER_BYTES, BlockHeader, Kind, unpack};
+use crate::header::Header;
+use crate::reader::{Content, Item, OnDamage, ReadError, Reader};
+
+/// How reading at random access is buffered: a keyframe of a large battle and the second after it.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// A recording whose keyframes are known.
+///
+/// A whole file tells them by its index; a torn or damaged one is scanned once from front to end. Either way the
+/// list is a hint: whoever jumps reads the block there with all its checks, and it has to be that keyframe.
+#[derive(Debug)]
+pub struct Recording<S> {
+    source: S,
+    header: Header,
+    blocks_offset: u64,
+    keyframes: Vec<IndexEntry>,
+    last_tick: u32,
+    complete: bool,
+}
+
+impl<S: Read + Seek> Recording<S> {
+    /// Opens a recording.
+    ///
+    /// # Errors
+    /// If the source fails or has no readable head.
+    pub fn open(mut source: S) -> Result<Self, ReadError> {
+        rewind(&mut source, 0)?;
+        let reader = Reader::open(BufReader::with_capacity(BUFFER_BYTES, &mut source), OnDamage::Stop)?;
+        let (header, blocks_offset) = (reader.header().clone(), reader.offset());
+        drop(reader);
+        let mut recording =
+            Self { source, header, blocks_offset, keyframes: Vec::new(), last_tick: 0, complete: false };
+        match recording.read_index()? {
+            Some((keyframes, last_tick)) => {
+                recording.keyframes = keyframes;
+                recording.last_tick = last_tick;
+                recording.complete = true;
+            }
+            None => recording.scan()?,
+        }
+        Ok(recording)
+    }
+
+    /// The head of the recording.
+    #[must_use]
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The last tick that can be reached.
+    #[must_use]
+    pub const fn last_tick(&self) -> u32 {
+        self.last_tick
+    }
+
+    /// Whether the recording has an end.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Where the keyframes stand, in the order of the file.
+    #[must_use]
+    pub fn keyframes(&self) -> &[IndexEntry] {
+        &self.keyframes
+    }
+
+    /// The newest keyframe at or before `tick`. Of a tick that a higher epoch played again, the later one.
+    #[must_use]
+    pub fn keyframe_before(&self, tick: u32) -> Option<IndexEntry> {
+        // Ticks rise but where a higher epoch took over; what lies behind a takeover is what counts.
+        self.keyframes.iter().rev().find(|entry| entry.tick <= tick).copied()
+    }
+
+    /// Reads from a keyframe on, the keyframe first.
+    ///
+    /// # Errors
+    /// If the source fails.
+    pub fn read_from(&mut self, keyframe: IndexEntry) -> Result<Reader<BufReader<&mut S>>, ReadError> {
+        rewind(&mut self.source, keyframe.offset)?;
+        let source = BufReader::with_capacity(BUFFER_BYTES, &mut self.source);
+        Ok(Reader::resume(source, self.header.clone(), self.blocks_offset, keyframe.offset))
+    }
+
+    /// Reads from the first byte on.
+    ///
+    /// # Errors
+    /// If the source fails.
+    pub fn read(&mut self, on_damage: OnDamage) -> Result<Reader<BufReader<&mut S>>, ReadError> {
+        rewind(&mut self.source, 0)?;
+        Reader::open(BufReader::with_capacity(BUFFER_BYTES, &mut self.source), on_damage)
+    }
+
+    /// Keyframes and last tick as the file's end tells them; nothing if the file has no sound end.
+    fn read_index(&mut self) -> Result<Option<(Vec<IndexEntry>, u32)>, ReadError> {
+        let file_bytes = self.source.seek(SeekFrom::End(0)).map_err(|error| failed(&error, 0))?;
+        let Some(trailer_offset) = file_bytes.checked_sub(8).filter(|offset| *offset > self.blocks_offset)
+        else {
+            return Ok(None);
+        };
+        rewind(&mut self.source, trailer_offset)?;
+        let mut trailer = [0; 8];
+        self.source.read_exact(&mut trailer).map_err(|error| failed(&error, trailer_offset))?;
+        let end_offset = u64::from_le_bytes(trailer);
+        let Some((header, payload)) = self.block_at(end_offset, Kind::End, file_bytes)? else {
+            return Ok(None);
+        };
+        let last_tick = header.first_tick;
+        let Some(end) = End::parse(last_tick, &payload) else { return Ok(None) };
+        let whole = end_offset.checked_add(header.block_bytes()) == Some(file_bytes);
+        if !whole || end.end_offset != end_offset {
+            return Ok(None);
+        }
+        let index = self.block_at(end.index_offset, Kind::Index, end_offset)?;
+        let entries =
+            index.and_then(|(_, payload)| parse_index(&payload, self.blocks_offset, end.index_offset));
+        Ok(entries.map(|mut entries| {
+            entries.retain(IndexEntry::is_keyframe);
+            (entries, last_tick)
+        }))
+    }
+
+    /// Header and payload of a whole block of a kind that ends at or before `until`.
+    fn block_at(
+        &mut self,
+        offset: u64,
+        kind: Kind,
+        until: u64,
+    ) -> Result<Option<(BlockHeader, Vec<u8>)>, ReadError> {
+        let fits = |bytes: u64| offset.checked_add(bytes).is_some_and(|end| end <= until);
+        if offset < self.blocks_offset || !fits(BLOCK_HEADER_BYTES as u64) {
+            return Ok(None);
+        }
+        rewind(&mut self.source, offset)?;
+        let mut head = [0; BLOCK_HEADER_BYTES];
+        self.source.read_exact(&mut head).map_err(|error| failed(&error, offset))?;
+        let Ok(header) = BlockHeader::parse(&head) else { return Ok(None) };
+        if header.kind != kind as u8
+            || header.version != crate::PAYLOAD_VERSION
+            || !fits(header.block_bytes())
+        {
+            return Ok(None);
+        }
+        // The file is at least this long, so that it is no claim any more.
+        let mut stored = vec![0; header.stored_bytes as usize];
+        self.source.read_exact(&mut stored).map_err(|error| failed(&error, offset))?;
+        let mut raw = Vec::new();
+        let holds = crc32fast::hash(&stored) == header.payload_crc;
+        let payload = holds.then(|| unpack(&header, &stored, &mut raw).ok()).flatten();
+        Ok(payload.map(|payload| (header, payload.to_vec())))
+    }
+
+    /// Finds the keyframes of a file without an end, up to its tear or its first damage.
+    fn scan(&mut self) -> Result<(), ReadError> {
+        rewind(&mut self.source, 0)?;
+        let source = BufReader::with_capacity(BUFFER_BYTES, &mut self.source);
+        let mut reader = Reader::open(source, OnDamage::Stop)?;
+        loop {
+            match reader.next_item() {
+                Ok(Some(Item::Block(block))) => {
+                    if let Content::Keyframe(_) = block.content {
+                        let (offset, tick, kind) = (block.offset, block.header.first_tick, block.header.kind);
+                        self.keyframes.push(IndexEntry { offset, tick, kind });
+                    }
+                }
+                Ok(Some(Item::Gap { .. })) => {}
+                Err(error @ ReadError::Io { .. }) => return Err(error),
+                Ok(None) | Err(_) => break,
+            }
+            self.last_tick = reader.newest_tick().unwrap_or(self.last_tick);
+        }
+        Ok(())
+    }
+}
+
+fn rewind(source: &mut impl Seek, offset: u64) -> Result<(), ReadError> {
+    source.seek(SeekFrom::Start(offset)).map(drop).map_err(|error| failed(&error, offset))
+}
+
+fn failed(error: &io::Error, offset: u64) -> ReadError {
+    ReadError::Io { kind: error.kind(), offset }
+}

@@ -1,0 +1,6 @@
+//! What a recording promises, file faults and hostile bytes included.
+
+mod damage;
+mod hostile;
+mod sample;
+mod sinks;
