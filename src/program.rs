@@ -54,16 +54,18 @@ fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
 fn refuse(output: Output, error: &clap::Error) -> Exit {
     // Nothing sensible is left to do when even this cannot be printed.
     let _ = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Fine,
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Exit::Usage,
+    let text = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return Exit::Fine,
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a subcommand is missing".to_owned(),
         _ => {
+            // The first paragraph says what is wrong; tips and usage follow.
             let text = error.render().to_string();
-            let first = text.lines().next().unwrap_or_default();
-            output.result(&serde_json::json!({ "error": first.trim_start_matches("error: ") }));
-            Exit::Usage
+            let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+            lines.join(" ").trim_start_matches("error: ").to_owned()
         }
-    }
+    };
+    output.result(&serde_json::json!({ "error": text }));
+    Exit::Usage
 }
 
 fn answer(cli: &Cli, output: Output) -> anyhow::Result<Exit> {

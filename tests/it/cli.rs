@@ -81,6 +81,10 @@ fn help_and_version_are_fine_and_nonsense_is_usage() {
 fn a_wrong_command_line_is_answered_in_json_too() {
     let program = Program::new();
     assert_eq!(program.json("fly"), (2, serde_json::json!({ "error": "unrecognized subcommand 'fly'" })));
+    assert_eq!(program.json("config"), (2, serde_json::json!({ "error": "a subcommand is missing" })));
+    let (code, object) = program.json("");
+    assert_eq!(code, 2);
+    assert!(object["error"].as_str().expect("an error").contains("requires a subcommand"), "{object}");
     let (code, object) = program.json("--set seed config check");
     assert_eq!(
         (code, object["error"].as_str()),
