@@ -287,7 +287,7 @@ fn specs_survive_their_bytes_and_others_are_refused() {
     for cut in 0..bytes.len() {
         assert!(BattleSpec::<Cells>::decode(&bytes[..cut]).is_err(), "cut at {cut}");
     }
-    let empty = BattleSpec::<Cells> { roster: Roster::default(), ..spec.clone() };
+    let empty = BattleSpec::<Cells> { roster: Roster::default(), ..spec };
     assert!(Battle::new(empty).is_err());
     let endless =
         BattleSpec::<Cells> { terms: Terms { seed: 0, rate: TickRate::DEFAULT, ticks_max: 0 }, ..spec };
