@@ -27,6 +27,10 @@ pub trait Game: Sized + Send + 'static {
     fn systems(schedule: &mut Schedule<Self>);
     /// The modes that players can queue for; the first is the default.
     fn modes() -> Vec<Mode<Self::Setup>>;
+    /// The battles that benches measure the game by, by name; unless the game has its own, its modes.
+    fn scenes() -> Vec<Mode<Self::Setup>> {
+        Self::modes()
+    }
     /// Makes the state before tick 1.
     fn spawn(stage: &mut Stage<'_, Self>);
     /// What a seat does whose input did not arrive: `last` is what it did the tick before, `age` how many ticks in
