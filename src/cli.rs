@@ -36,7 +36,7 @@ pub(crate) struct Globals {
     /// Print exactly one JSON object on standard output; everything else goes to standard error
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Read this configuration file instead of tiltyard.toml
+    /// Read this configuration file instead of tiltyard.toml; the variable TILTYARD_CONFIG does the same
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Override a setting, such as battle.rate_hz=60; may be given several times
