@@ -7,7 +7,7 @@ use crate::rng::Rng;
 use crate::save::Save;
 use crate::schedule::{Entry, StageError};
 use crate::spec::{BattleSpec, SpecError};
-use crate::{Events, Game, Outcome, Registry, RegistryError, Schedule, Stage, Step, Tick, World};
+use crate::{Events, Game, Outcome, Registry, RegistryError, Schedule, Stage, Step, Tick, World, WorldMut};
 
 /// The stream of random numbers that scripted players draw from.
 const BOT_STREAM: u16 = u16::MAX;
@@ -86,7 +86,7 @@ impl<G: Game> Battle<G> {
                     roster: &self.spec.roster,
                     inputs: &record.inputs,
                     commands: &record.commands,
-                    world: &self.world,
+                    world: WorldMut::new(&mut self.world),
                     changes: &mut self.changes,
                     events: &mut self.events,
                     scratch: &mut self.scratch,
@@ -99,7 +99,7 @@ impl<G: Game> Battle<G> {
 
     /// Copies the state. Cost: one memory copy of all columns.
     pub fn save(&self, into: &mut Save) {
-        into.take(&self.world);
+        into.take(&self.world, &self.hashes);
     }
 
     /// Makes the state what it was when `save` was taken, in place: the same inputs then give the same hashes as in
@@ -111,7 +111,7 @@ impl<G: Game> Battle<G> {
     pub fn restore(&mut self, save: &Save) {
         save.put(&mut self.world);
         self.events.clear();
-        self.world.hash(&mut self.hashes);
+        self.hashes.clone_from(save.hashes());
     }
 
     /// Fills `record` with what the scripted players of all seats do next.

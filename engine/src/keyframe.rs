@@ -86,13 +86,9 @@ pub fn decode_keyframe<I: Record>(
     if version != VERSION {
         return Err(KeyframeError::Version(version));
     }
-    let save = Save {
-        tick: Tick(container.tick.to_native()),
-        next_actor: container.next_actor.to_native(),
-        counts: container.counts.iter().map(|count| count.to_native()).collect(),
-        bytes: container.columns.to_vec(),
-    };
-    save.check(registry)?;
+    let counts = container.counts.iter().map(|count| count.to_native()).collect();
+    let (tick, next_actor) = (Tick(container.tick.to_native()), container.next_actor.to_native());
+    let save = Save::from_outside(tick, next_actor, counts, container.columns.to_vec(), registry)?;
     let expected = seats * size_of::<I>();
     if container.inputs.len() != expected {
         return Err(RecordError::Length { expected, found: container.inputs.len() }.into());

@@ -50,4 +50,4 @@ pub use schedule::{Schedule, Stage, StageError, Step};
 pub use seat::{Roster, RosterSeat, SEATS_MAX, Seat, SeatRole, TEAMS_MAX, Team};
 pub use spec::{BattleSpec, SpecError, TICKS_MAX, Terms};
 pub use tick::{Tick, TickRate};
-pub use world::{Column, ColumnMut, Rows, SingletonMut, SingletonRef, World};
+pub use world::{Column, ColumnMut, Rows, RowsMut, SingletonMut, SingletonRef, World, WorldMut};

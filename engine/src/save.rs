@@ -3,6 +3,8 @@
 //! Saves are what rollback, keyframes, snapshots and desync reports work on. The buffer is kept, so that saving
 //! again allocates nothing once it is warm.
 
+use std::ops::Range;
+
 use crate::hash::Hashes;
 use crate::registry::{ColumnEntry, KindEntry};
 use crate::{ACTORS_MAX, ActorId, Divergence, Registry, Tick, World};
@@ -16,6 +18,8 @@ pub struct Save {
     pub(crate) counts: Vec<u32>,
     /// All columns: kind by kind, column by column, row by row.
     pub(crate) bytes: Vec<u8>,
+    /// The hash of it all.
+    hashes: Hashes,
 }
 
 /// Why bytes of a stranger are no state of this game.
@@ -96,19 +100,10 @@ impl Save {
         &self.bytes
     }
 
-    /// Hashes the saved state: equal to the hash of the world it was taken from.
-    pub fn hash(&self, registry: &Registry, into: &mut Hashes) {
-        into.begin(self.tick, self.next_actor);
-        let mut kind_seen = None;
-        let mut counts = self.counts.iter();
-        for column in self.columns(registry) {
-            if kind_seen != Some(column.kind.name) {
-                kind_seen = Some(column.kind.name);
-                into.rows(counts.next().copied().unwrap_or_default());
-            }
-            into.column(column.bytes);
-        }
-        into.end();
+    /// The hash of the saved state, with its parts: that of the world it was taken from.
+    #[must_use]
+    pub fn hashes(&self) -> &Hashes {
+        &self.hashes
     }
 
     /// The first place where two states differ: by kind, actor, record, field. Both must be states of `registry`.
@@ -117,7 +112,8 @@ impl Save {
         crate::desync::first_divergence(registry, self, other)
     }
 
-    pub(crate) fn take(&mut self, world: &World) {
+    pub(crate) fn take(&mut self, world: &World, hashes: &Hashes) {
+        self.hashes.clone_from(hashes);
         self.tick = world.tick;
         self.next_actor = world.next_actor;
         self.counts.clear();
@@ -161,16 +157,55 @@ impl Save {
         registry.kinds().iter().zip(counts).map(|(kind, rows)| kind.row_bytes * *rows as usize).sum()
     }
 
-    pub(crate) fn columns<'a>(&'a self, registry: &'a Registry) -> impl Iterator<Item = SavedColumn<'a>> {
-        let mut at = 0;
+    /// Where each column lies in the bytes.
+    pub(crate) fn places<'r>(
+        &self,
+        registry: &'r Registry,
+    ) -> impl Iterator<Item = (&'r KindEntry, &'r ColumnEntry, Range<usize>)> {
         let kinds = registry.kinds().iter().zip(&self.counts);
-        kinds
-            .flat_map(|(kind, rows)| kind.columns.iter().map(move |entry| (kind, *rows as usize, entry)))
-            .map(move |(kind, rows, entry)| {
-                let bytes = &self.bytes[at..at + rows * entry.size];
-                at += bytes.len();
-                SavedColumn { kind, entry, bytes }
-            })
+        let columns = kinds
+            .flat_map(|(kind, rows)| kind.columns.iter().map(move |entry| (kind, *rows as usize, entry)));
+        columns.scan(0, |at, (kind, rows, entry)| {
+            let start = *at;
+            *at += rows * entry.size;
+            Some((kind, entry, start..*at))
+        })
+    }
+
+    pub(crate) fn columns<'a>(&'a self, registry: &'a Registry) -> impl Iterator<Item = SavedColumn<'a>> {
+        self.places(registry).map(|(kind, entry, place)| SavedColumn {
+            kind,
+            entry,
+            bytes: &self.bytes[place],
+        })
+    }
+
+    /// A state from outside: checked, and hashed.
+    pub(crate) fn from_outside(
+        tick: Tick,
+        next_actor: u32,
+        counts: Vec<u32>,
+        bytes: Vec<u8>,
+        registry: &Registry,
+    ) -> Result<Self, SaveError> {
+        let mut save = Self { tick, next_actor, counts, bytes, hashes: Hashes::default() };
+        save.check(registry)?;
+        save.rehash(registry);
+        Ok(save)
+    }
+
+    /// Hashes the state anew after it was written to.
+    pub(crate) fn rehash(&mut self, registry: &Registry) {
+        let mut hashes = std::mem::take(&mut self.hashes);
+        hashes.begin(self.tick, self.next_actor);
+        let mut columns = self.columns(registry);
+        for (kind, rows) in registry.kinds().iter().zip(&self.counts) {
+            hashes.rows(*rows);
+            columns.by_ref().take(kind.columns.len()).for_each(|column| hashes.column(column.bytes));
+        }
+        drop(columns);
+        hashes.end();
+        self.hashes = hashes;
     }
 
     /// Checks a state that came from outside.

@@ -4,7 +4,7 @@ use crate::changes::Changes;
 use crate::input::{Command, SeatInput};
 use crate::rng::Rng;
 use crate::spec::Terms;
-use crate::{ActorId, Events, Game, Kind, Record, Roster, Tick, World};
+use crate::{ActorId, Events, Game, Kind, Record, Roster, Tick, World, WorldMut};
 
 /// The systems of a game in their order.
 pub struct Schedule<G: Game> {
@@ -61,7 +61,7 @@ pub struct Step<'a, G: Game> {
     /// What else happens, in order.
     pub commands: &'a [Command],
     /// The state.
-    pub world: &'a World,
+    pub world: WorldMut<'a>,
     /// Spawns and despawns, applied at the next fixed point.
     pub changes: &'a mut Changes,
     /// What the tick tells the players.

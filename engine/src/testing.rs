@@ -9,7 +9,8 @@
 //! # }
 //! ```
 
-use crate::{Battle, BattleSpec, Game, Save, StateHash, Tick, TickRecord};
+use crate::rng::Rng;
+use crate::{ActorId, Battle, BattleSpec, Game, Registry, Save, StateHash, Tick, TickRecord};
 
 /// The most ticks that [`sync_test`] rolls back.
 pub const ROLLBACK_MAX: u32 = 12;
@@ -71,6 +72,44 @@ pub fn restore_and_continue<G: Game>(spec: &BattleSpec<G>, ticks: u32) {
         }
         battle.step(&straight[now as usize].0);
     }
+}
+
+/// Where [`plant_divergence`] flipped a bit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planted {
+    /// The actor kind or singleton.
+    pub kind: &'static str,
+    /// The record.
+    pub component: &'static str,
+    /// The actor; [`ActorId::NONE`] for a singleton.
+    pub actor: ActorId,
+    /// The field, with the element's number for arrays and vectors.
+    pub field: String,
+}
+
+/// Flips one bit in one field of one actor of a state, all chosen by `rng`, and says where: that is what the report of
+/// the difference must name.
+pub fn plant_divergence(save: &mut Save, registry: &Registry, rng: &mut Rng) -> Planted {
+    let mut ids = 0..0;
+    let mut rows = Vec::new();
+    for (kind, entry, place) in save.places(registry) {
+        if entry.record == "ActorId" {
+            ids = place;
+            continue;
+        }
+        for row in 0..place.len() / entry.size {
+            let actor = crate::save::id_of(&save.bytes[ids.start + row * 4..]);
+            rows.push((kind.name, entry, actor, place.start + row * entry.size));
+        }
+    }
+    let (kind, entry, actor, start) = rows[rng.below(rows.len() as u32) as usize];
+    let field = entry.fields[rng.below(entry.fields.len() as u32) as usize];
+    let element = rng.below(field.count) as usize;
+    let bit = rng.below(field.kind.size() as u32 * 8) as usize;
+    let name = if field.count == 1 { field.name.to_owned() } else { format!("{}[{element}]", field.name) };
+    save.bytes[start + field.offset as usize + element * field.kind.size() + bit / 8] ^= 1 << (bit % 8);
+    save.rehash(registry);
+    Planted { kind, component: entry.record, actor, field: name }
 }
 
 fn start<G: Game>(spec: &BattleSpec<G>) -> Battle<G> {

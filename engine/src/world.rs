@@ -85,15 +85,6 @@ impl World {
         SingletonRef(read::<T>(self.archetype(index)))
     }
 
-    /// A singleton, to write.
-    ///
-    /// # Panics
-    /// If the singleton is not registered in `Game::components`, or is in use.
-    #[must_use]
-    pub fn singleton_mut<T: Record>(&self) -> SingletonMut<'_, T> {
-        self.try_singleton_mut().unwrap_or_else(|problem| panic!("{problem}"))
-    }
-
     /// How many actors there are, singletons not counted. Always at most [`ACTORS_MAX`].
     #[must_use]
     pub fn actors(&self) -> usize {
@@ -308,17 +299,68 @@ impl<'a, K: Kind> Rows<'a, K> {
             None => panic!("kind {} has no field of record {}", K::NAME, T::NAME),
         }
     }
+}
 
+/// The world as systems have it: to read and to write. Everybody else has a [`World`], which cannot be written to.
+#[derive(Clone, Copy, Debug)]
+pub struct WorldMut<'a>(&'a World);
+
+impl<'a> WorldMut<'a> {
+    /// Only who owns the world can make it writable.
+    pub(crate) fn new(world: &'a mut World) -> Self {
+        Self(world)
+    }
+
+    /// The rows of a kind, in [`ActorId`] order.
+    ///
+    /// # Panics
+    /// If the kind is not registered in `Game::components`.
+    #[must_use]
+    pub fn rows<K: Kind>(&self) -> RowsMut<'a, K> {
+        RowsMut(self.0.rows())
+    }
+
+    /// A singleton, to write.
+    ///
+    /// # Panics
+    /// If the singleton is not registered in `Game::components`, or is in use.
+    #[must_use]
+    pub fn singleton_mut<T: Record>(&self) -> SingletonMut<'a, T> {
+        self.0.try_singleton_mut().unwrap_or_else(|problem| panic!("{problem}"))
+    }
+}
+
+impl Deref for WorldMut<'_> {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        self.0
+    }
+}
+
+/// The rows of one kind, to read and to write; see [`Rows`].
+#[derive(Clone, Copy)]
+pub struct RowsMut<'a, K>(Rows<'a, K>);
+
+impl<'a, K: Kind> RowsMut<'a, K> {
     /// A column, to write.
     ///
     /// # Panics
     /// If the kind has no such record, or the column is in use.
     #[must_use]
     pub fn write<T: Record>(&self) -> ColumnMut<'a, T> {
-        match self.archetype.get::<&mut T>() {
+        match self.0.archetype.get::<&mut T>() {
             Some(column) => ColumnMut(column),
             None => panic!("kind {} has no field of record {}", K::NAME, T::NAME),
         }
+    }
+}
+
+impl<'a, K: Kind> Deref for RowsMut<'a, K> {
+    type Target = Rows<'a, K>;
+
+    fn deref(&self) -> &Rows<'a, K> {
+        &self.0
     }
 }
 

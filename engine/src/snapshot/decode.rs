@@ -29,7 +29,8 @@ impl From<BitsEnd> for SnapshotError {
     }
 }
 
-/// Makes `into` the state at `tick` that `bytes` tell against `baseline`.
+/// Makes `into` the state at `tick` that `bytes` tell against `baseline`, and hashes it: the sender's state hash must
+/// come out.
 ///
 /// # Errors
 /// If the bytes are not exactly a snapshot of this game against this baseline; `into` is then empty.
@@ -43,9 +44,12 @@ pub fn decode(
     let result = decode_parts(registry, baseline, bytes, into);
     into.tick = tick;
     let result = result.and_then(|()| Ok(into.check(registry)?));
-    if result.is_err() {
-        into.counts.clear();
-        into.bytes.clear();
+    match result {
+        Ok(()) => into.rehash(registry),
+        Err(_) => {
+            into.counts.clear();
+            into.bytes.clear();
+        }
     }
     result
 }
