@@ -17,6 +17,7 @@ mod hash;
 mod input;
 mod keyframe;
 mod kind;
+pub mod kit;
 pub mod math;
 mod record;
 mod registry;

@@ -6,7 +6,7 @@
 use glam::Vec2;
 
 use super::Rect;
-use super::cells::Cells;
+use super::cells::{CellRange, Cells};
 
 /// A map of cells to groups. Points may lie anywhere, also outside the bounds.
 #[derive(Clone, Debug, Default)]
@@ -31,23 +31,55 @@ impl Occupancy {
         self.groups.fill(0);
     }
 
+    /// Makes this map equal to another, in the memory it has: a map of what stands still is the start of each tick's.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.cells = other.cells;
+        self.groups.clone_from(&other.groups);
+    }
+
+    /// Marks every cell that a rectangle reaches into.
+    pub fn mark_rect(&mut self, rect: &Rect, groups: u8) {
+        self.mark_range(self.cells.of_rect(rect), groups);
+    }
+
     /// Marks every cell within `reach` of a point, along both axes, with the bits of `groups`.
     #[inline]
     pub fn mark(&mut self, point: Vec2, reach: f32, groups: u8) {
-        let range = self.cells.around(point, reach);
-        for row in range.rows.0..=range.rows.1 {
-            let row = (row * self.cells.columns) as usize;
-            for cell in &mut self.groups[row + range.columns.0 as usize..=row + range.columns.1 as usize] {
-                *cell |= groups;
-            }
-        }
+        self.mark_range(self.cells.around(point, reach), groups);
+    }
+
+    /// The number of a point's cell, to ask [`Occupancy::in_cell`] with later.
+    #[inline(always)]
+    #[must_use]
+    pub fn cell_of(&self, point: Vec2) -> u32 {
+        self.cells.of(point)
+    }
+
+    /// The groups that have marked a cell.
+    ///
+    /// # Panics
+    /// If the number is not one of [`Occupancy::cell_of`].
+    #[inline(always)]
+    #[must_use]
+    pub fn in_cell(&self, cell: u32) -> u8 {
+        self.groups[cell as usize]
     }
 
     /// The groups that have marked the point's cell: all that have somebody within reach, and perhaps more.
     #[inline(always)]
     #[must_use]
     pub fn at(&self, point: Vec2) -> u8 {
-        self.groups[self.cells.of(point) as usize]
+        self.in_cell(self.cell_of(point))
+    }
+
+    #[inline(always)]
+    fn mark_range(&mut self, range: CellRange, groups: u8) {
+        for row in range.rows.0..=range.rows.1 {
+            let row = (row * self.cells.columns) as usize;
+            for cell in &mut self.groups[row + range.columns.0 as usize..=row + range.columns.1 as usize] {
+                *cell |= groups;
+            }
+        }
     }
 }
 
