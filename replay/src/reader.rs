@@ -339,6 +339,15 @@ impl<R: Read> Reader<R> {
         self.window.consumed_hash()
     }
 
+    /// Whether an error ended the reading.
+    pub(crate) const fn has_failed(&self) -> bool {
+        matches!(self.state, State::Failed(_))
+    }
+
+    pub(crate) fn into_source(self) -> R {
+        self.window.into_source()
+    }
+
     /// Header of the whole block at the front of the window, which is in it entirely.
     fn next_header(&mut self) -> Result<Option<BlockHeader>, ReadError> {
         match self.state {

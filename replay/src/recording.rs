@@ -17,11 +17,25 @@ const BUFFER_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Recording<S> {
     source: S,
-    header: Header,
-    blocks_offset: u64,
-    keyframes: Vec<IndexEntry>,
-    last_tick: u32,
+    catalogue: Catalogue,
+}
+
+/// What is known of a recording besides its blocks.
+#[derive(Debug)]
+pub(crate) struct Catalogue {
+    pub(crate) header: Header,
+    pub(crate) blocks_offset: u64,
+    pub(crate) keyframes: Vec<IndexEntry>,
+    pub(crate) last_tick: u32,
     complete: bool,
+}
+
+impl Catalogue {
+    /// The newest keyframe at or before `tick`.
+    pub(crate) fn keyframe_before(&self, tick: u32) -> Option<IndexEntry> {
+        // Ticks rise but where a higher epoch took over; what lies behind a takeover is what counts.
+        self.keyframes.iter().rev().find(|entry| entry.tick <= tick).copied()
+    }
 }
 
 impl<S: Read + Seek> Recording<S> {
@@ -34,13 +48,14 @@ impl<S: Read + Seek> Recording<S> {
         let reader = Reader::open(BufReader::with_capacity(BUFFER_BYTES, &mut source), OnDamage::Stop)?;
         let (header, blocks_offset) = (reader.header().clone(), reader.offset());
         drop(reader);
-        let mut recording =
-            Self { source, header, blocks_offset, keyframes: Vec::new(), last_tick: 0, complete: false };
+        let catalogue =
+            Catalogue { header, blocks_offset, keyframes: Vec::new(), last_tick: 0, complete: false };
+        let mut recording = Self { source, catalogue };
         match recording.read_index()? {
             Some((keyframes, last_tick)) => {
-                recording.keyframes = keyframes;
-                recording.last_tick = last_tick;
-                recording.complete = true;
+                recording.catalogue.keyframes = keyframes;
+                recording.catalogue.last_tick = last_tick;
+                recording.catalogue.complete = true;
             }
             None => recording.scan()?,
         }
@@ -50,32 +65,31 @@ impl<S: Read + Seek> Recording<S> {
     /// The head of the recording.
     #[must_use]
     pub const fn header(&self) -> &Header {
-        &self.header
+        &self.catalogue.header
     }
 
     /// The last tick that can be reached.
     #[must_use]
     pub const fn last_tick(&self) -> u32 {
-        self.last_tick
+        self.catalogue.last_tick
     }
 
     /// Whether the recording has an end.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
-        self.complete
+        self.catalogue.complete
     }
 
     /// Where the keyframes stand, in the order of the file.
     #[must_use]
     pub fn keyframes(&self) -> &[IndexEntry] {
-        &self.keyframes
+        &self.catalogue.keyframes
     }
 
     /// The newest keyframe at or before `tick`. Of a tick that a higher epoch played again, the later one.
     #[must_use]
     pub fn keyframe_before(&self, tick: u32) -> Option<IndexEntry> {
-        // Ticks rise but where a higher epoch took over; what lies behind a takeover is what counts.
-        self.keyframes.iter().rev().find(|entry| entry.tick <= tick).copied()
+        self.catalogue.keyframe_before(tick)
     }
 
     /// Reads from a keyframe on, the keyframe first.
@@ -85,7 +99,8 @@ impl<S: Read + Seek> Recording<S> {
     pub fn read_from(&mut self, keyframe: IndexEntry) -> Result<Reader<BufReader<&mut S>>, ReadError> {
         rewind(&mut self.source, keyframe.offset)?;
         let source = BufReader::with_capacity(BUFFER_BYTES, &mut self.source);
-        Ok(Reader::resume(source, self.header.clone(), self.blocks_offset, keyframe.offset))
+        let Catalogue { header, blocks_offset, .. } = &self.catalogue;
+        Ok(Reader::resume(source, header.clone(), *blocks_offset, keyframe.offset))
     }
 
     /// Reads from the first byte on.
@@ -97,10 +112,16 @@ impl<S: Read + Seek> Recording<S> {
         Reader::open(BufReader::with_capacity(BUFFER_BYTES, &mut self.source), on_damage)
     }
 
+    /// Gives the source to a reader that begins at the first byte.
+    pub(crate) fn into_reader(self) -> Result<(Catalogue, Reader<BufReader<S>>), ReadError> {
+        Ok((self.catalogue, restarted(self.source)?))
+    }
+
     /// Keyframes and last tick as the file's end tells them; nothing if the file has no sound end.
     fn read_index(&mut self) -> Result<Option<(Vec<IndexEntry>, u32)>, ReadError> {
         let file_bytes = self.source.seek(SeekFrom::End(0)).map_err(|error| failed(&error, 0))?;
-        let Some(trailer_offset) = file_bytes.checked_sub(8).filter(|offset| *offset > self.blocks_offset)
+        let Some(trailer_offset) =
+            file_bytes.checked_sub(8).filter(|offset| *offset > self.catalogue.blocks_offset)
         else {
             return Ok(None);
         };
@@ -118,8 +139,8 @@ impl<S: Read + Seek> Recording<S> {
             return Ok(None);
         }
         let index = self.block_at(end.index_offset, Kind::Index, end_offset)?;
-        let entries =
-            index.and_then(|(_, payload)| parse_index(&payload, self.blocks_offset, end.index_offset));
+        let entries = index
+            .and_then(|(_, payload)| parse_index(&payload, self.catalogue.blocks_offset, end.index_offset));
         Ok(entries.map(|mut entries| {
             entries.retain(IndexEntry::is_keyframe);
             (entries, last_tick)
@@ -134,7 +155,7 @@ impl<S: Read + Seek> Recording<S> {
         until: u64,
     ) -> Result<Option<(BlockHeader, Vec<u8>)>, ReadError> {
         let fits = |bytes: u64| offset.checked_add(bytes).is_some_and(|end| end <= until);
-        if offset < self.blocks_offset || !fits(BLOCK_HEADER_BYTES as u64) {
+        if offset < self.catalogue.blocks_offset || !fits(BLOCK_HEADER_BYTES as u64) {
             return Ok(None);
         }
         rewind(&mut self.source, offset)?;
@@ -166,17 +187,37 @@ impl<S: Read + Seek> Recording<S> {
                 Ok(Some(Item::Block(block))) => {
                     if let Content::Keyframe(_) = block.content {
                         let (offset, tick, kind) = (block.offset, block.header.first_tick, block.header.kind);
-                        self.keyframes.push(IndexEntry { offset, tick, kind });
+                        self.catalogue.keyframes.push(IndexEntry { offset, tick, kind });
                     }
                 }
                 Ok(Some(Item::Gap { .. })) => {}
                 Err(error @ ReadError::Io { .. }) => return Err(error),
                 Ok(None) | Err(_) => break,
             }
-            self.last_tick = reader.newest_tick().unwrap_or(self.last_tick);
+            self.catalogue.last_tick = reader.newest_tick().unwrap_or(self.catalogue.last_tick);
         }
         Ok(())
     }
+}
+
+impl<S: Read + Seek> Reader<BufReader<S>> {
+    /// Reads on from a keyframe instead.
+    pub(crate) fn into_resumed(self, catalogue: &Catalogue, keyframe: IndexEntry) -> Result<Self, ReadError> {
+        let mut source = self.into_source().into_inner();
+        rewind(&mut source, keyframe.offset)?;
+        let source = BufReader::with_capacity(BUFFER_BYTES, source);
+        Ok(Self::resume(source, catalogue.header.clone(), catalogue.blocks_offset, keyframe.offset))
+    }
+
+    /// Reads again from the first byte.
+    pub(crate) fn into_restarted(self) -> Result<Self, ReadError> {
+        restarted(self.into_source().into_inner())
+    }
+}
+
+fn restarted<S: Read + Seek>(mut source: S) -> Result<Reader<BufReader<S>>, ReadError> {
+    rewind(&mut source, 0)?;
+    Reader::open(BufReader::with_capacity(BUFFER_BYTES, source), OnDamage::Stop)
 }
 
 fn rewind(source: &mut impl Seek, offset: u64) -> Result<(), ReadError> {

@@ -26,6 +26,10 @@ impl<R: Read> Window<R> {
         Self { source, buffer: Vec::new(), start: 0, offset, ended: false, hasher: blake3::Hasher::new() }
     }
 
+    pub(crate) fn into_source(self) -> R {
+        self.source
+    }
+
     /// Where the first unconsumed byte stands in the file.
     pub(crate) const fn offset(&self) -> u64 {
         self.offset

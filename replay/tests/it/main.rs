@@ -1,6 +1,9 @@
 //! What a recording promises, file faults and hostile bytes included.
 
 mod damage;
+mod game;
 mod hostile;
+mod playing;
 mod sample;
 mod sinks;
+mod verifying;
