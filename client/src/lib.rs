@@ -1,1 +1,6 @@
-//! Headless client, bots, swarm.
+//! Headless client.
+#![forbid(unsafe_code)]
+
+mod mirror;
+
+pub use mirror::{BASELINES_MAX, Mirror, MirrorError};

@@ -1,0 +1,207 @@
+//! The mirrored world: a client's copy of the battle, kept by either feed.
+//!
+//! With the frame feed the client runs the battle itself: confirmed inputs in, and the node's state hash must come
+//! out. With the snapshot feed the node's states come in, each against one the client has, and their view hash must
+//! come out. Either way a difference is a desync: it is counted, the newest one is kept with its address as far as
+//! it is known, and the client asks for a keyframe.
+
+use std::collections::VecDeque;
+
+use thiserror::Error;
+use tiltyard_engine::{
+    Battle, BattleSpec, Game, KeyframeError, Outcome, Save, SpecError, StartError, StateHash, Tick,
+    TickRecord, TickRecordError, World, decode_keyframe, snapshot,
+};
+
+/// How many states are kept as baselines of snapshots to come.
+pub const BASELINES_MAX: usize = 32;
+
+/// A client's copy of one battle.
+pub struct Mirror<G: Game> {
+    battle: Battle<G>,
+    /// The newest record: what the next one is a difference to.
+    record: TickRecord<G::Input>,
+    /// The frame feed may go on from `record`; false until the first keyframe and after a desync.
+    in_step: bool,
+    baselines: VecDeque<Save>,
+    spare: Vec<Save>,
+    desyncs: u64,
+}
+
+/// Why a message from the node changed nothing.
+#[derive(Debug, Error)]
+pub enum MirrorError {
+    /// The battle's spec is none of this game.
+    #[error("start: {0}")]
+    Spec(#[from] SpecError),
+    /// The game refuses the spec.
+    #[error("start: {0}")]
+    Start(#[from] StartError),
+    /// The keyframe is none of this battle.
+    #[error("keyframe: {0}")]
+    Keyframe(#[from] KeyframeError),
+    /// A frame's record is none of this battle.
+    #[error("frame: {0}")]
+    Frame(#[from] TickRecordError),
+    /// The snapshot is none of this battle.
+    #[error("snapshot: {0}")]
+    Snapshot(#[from] snapshot::SnapshotError),
+    /// The snapshot's baseline is not kept any more, or never was.
+    #[error("snapshot of tick {tick} against tick {baseline}, which is not here")]
+    Baseline {
+        /// The snapshot's tick.
+        tick: u32,
+        /// The baseline that it names.
+        baseline: u32,
+    },
+    /// The client's state differs from the node's.
+    #[error("desync at tick {tick}: here {here}, at the node {node}")]
+    Desync {
+        /// The first tick known to differ.
+        tick: u32,
+        /// The hash of the state here.
+        here: StateHash,
+        /// The hash that the node tells.
+        node: StateHash,
+    },
+}
+
+impl<G: Game> Mirror<G> {
+    /// A mirror of the battle that starts from these spec bytes, before its first tick.
+    ///
+    /// # Errors
+    /// If the bytes are no spec of this game.
+    pub fn start(spec: &[u8]) -> Result<Self, MirrorError> {
+        let battle = Battle::new(BattleSpec::decode(spec)?)?;
+        let record = TickRecord::neutral(Tick::ZERO, battle.spec().roster.len());
+        Ok(Self { battle, record, in_step: false, baselines: VecDeque::new(), spare: Vec::new(), desyncs: 0 })
+    }
+
+    /// Takes over a whole state, from which the frame feed goes on. An older one than the mirror's own, while it is
+    /// in step, is ignored.
+    ///
+    /// # Errors
+    /// If the bytes are no keyframe of this battle.
+    pub fn keyframe(&mut self, bytes: &[u8]) -> Result<(), MirrorError> {
+        let seats = self.battle.spec().roster.len();
+        let (save, record) = decode_keyframe(bytes, self.battle.world().registry(), seats)?;
+        if self.in_step && save.tick() <= self.battle.tick() {
+            return Ok(());
+        }
+        self.battle.restore(&save);
+        self.record = record;
+        self.in_step = true;
+        Ok(())
+    }
+
+    /// Takes the record of a tick; `hash` is the node's state hash after it, if the message tells it. A record that
+    /// does not follow on the newest one is ignored: doubles are old news, and what lies behind a gap comes again.
+    /// Returns whether the mirror moved on.
+    ///
+    /// # Errors
+    /// If the record is damaged, or the state differs from the node's: a keyframe is needed then.
+    pub fn frame(&mut self, tick: Tick, record: &[u8], hash: Option<StateHash>) -> Result<bool, MirrorError> {
+        if !self.in_step || tick != self.record.tick.next() {
+            return Ok(false);
+        }
+        if let Err(error) = self.record.advance(record) {
+            self.in_step = false;
+            return Err(error.into());
+        }
+        let here = self.battle.step(&self.record);
+        match hash {
+            Some(node) if node != here => {
+                self.in_step = false;
+                self.desyncs += 1;
+                Err(MirrorError::Desync { tick: tick.0, here, node })
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// Takes a snapshot of the full view. Returns whether it is newer than what the mirror has; an older one is
+    /// ignored.
+    ///
+    /// # Errors
+    /// If the snapshot is damaged, its baseline is not here, or its hash differs from the node's.
+    pub fn snapshot(
+        &mut self,
+        tick: Tick,
+        baseline: Option<Tick>,
+        body: &[u8],
+        hash: StateHash,
+    ) -> Result<bool, MirrorError> {
+        if self.newest_snapshot().is_some_and(|newest| tick <= newest) {
+            return Ok(false);
+        }
+        let base = match baseline {
+            None => None,
+            Some(wanted) => {
+                let missing = MirrorError::Baseline { tick: tick.0, baseline: wanted.0 };
+                Some(self.baselines.iter().find(|save| save.tick() == wanted).ok_or(missing)?)
+            }
+        };
+        let mut save = self.spare.pop().unwrap_or_default();
+        let registry = self.battle.world().registry();
+        snapshot::decode(registry, tick, base, body, &mut save)?;
+        let here = save.hashes().state();
+        if here != hash {
+            self.desyncs += 1;
+            return Err(MirrorError::Desync { tick: tick.0, here, node: hash });
+        }
+        self.battle.restore(&save);
+        self.baselines.push_back(save);
+        if self.baselines.len() > BASELINES_MAX {
+            self.spare.extend(self.baselines.pop_front());
+        }
+        Ok(true)
+    }
+
+    /// The newest snapshot that can be a baseline: what the client acknowledges.
+    #[must_use]
+    pub fn newest_snapshot(&self) -> Option<Tick> {
+        self.baselines.back().map(Save::tick)
+    }
+
+    /// The newest tick up to which the frame feed is whole here; nothing while a keyframe is needed.
+    #[must_use]
+    pub fn newest_frame(&self) -> Option<Tick> {
+        self.in_step.then_some(self.record.tick)
+    }
+
+    /// The tick of the mirrored state.
+    #[must_use]
+    pub fn tick(&self) -> Tick {
+        self.battle.tick()
+    }
+
+    /// The hash of the mirrored state.
+    #[must_use]
+    pub fn state_hash(&self) -> StateHash {
+        self.battle.state_hash()
+    }
+
+    /// The mirrored state, to read.
+    #[must_use]
+    pub fn world(&self) -> &World {
+        self.battle.world()
+    }
+
+    /// The mirrored battle.
+    #[must_use]
+    pub fn battle(&self) -> &Battle<G> {
+        &self.battle
+    }
+
+    /// How the mirrored battle ended, once it has.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.battle.outcome()
+    }
+
+    /// How often the state differed from the node's.
+    #[must_use]
+    pub fn desyncs(&self) -> u64 {
+        self.desyncs
+    }
+}
