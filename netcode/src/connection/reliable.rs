@@ -1,0 +1,381 @@
+//! The reliable lane: KCP in stream mode, length-prefixed messages on it.
+//!
+//! ```text
+//! message on the stream: length 4 | bytes
+//! ```
+//! KCP headers inside a sealed packet come from someone with a valid token, not from a friend: `sanitise` refuses
+//! what the crate cannot bear (it was written for friends) before it sees it. KCP's clock is relative to the
+//! connection's birth and stays below 2^30.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use kcp::Kcp;
+
+use crate::limits::{ACK_DELAY_MS, LIFETIME_MAX_MS, RELIABLE_QUEUE_MAX, RELIABLE_STALL_MS};
+use crate::packet::{ITEM_HEADER, ITEMS_MAX, Side};
+use crate::time::Millis;
+use crate::wire::Reader;
+
+/// The conversation number; a connection is named by its keys, so this is the same everywhere.
+const CONVERSATION: u32 = 0x3153_5954;
+const MTU: usize = ITEMS_MAX - ITEM_HEADER;
+const HEADER: usize = 24;
+const MSS: usize = MTU - HEADER;
+
+const PUSH: u8 = 81;
+const ACK: u8 = 82;
+const WINS: u8 = 84;
+
+const SEGMENTS_MAX: usize = 32;
+const NUMBER_END: u32 = 1 << 30;
+/// An acknowledgement that took longer than this is nothing that a session could still use.
+const ROUND_TRIP_MAX_MS: u32 = 60_000;
+/// Pause between flushes, and what KCP adds to a round trip at least before it sends again.
+const INTERVAL_MS: u64 = 10;
+/// Acknowledgements that wait for company; with so many the wait is over.
+const ACKS_PENDING_MAX: usize = 16;
+/// Segments in flight from a server: about 110 KB, what a socket's buffer takes in one burst.
+const SERVER_WINDOW: u16 = 96;
+const CLIENT_WINDOW: u16 = 48;
+/// KCP takes no smaller receive window than 128.
+const SERVER_RECEIVE_WINDOW: u16 = 128;
+const CLIENT_RECEIVE_WINDOW: u16 = 256;
+
+const _: () = assert!(LIFETIME_MAX_MS < NUMBER_END as u64);
+
+/// Why the reliable lane cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReliableError {
+    /// The peer announced a message that is longer than it may be.
+    TooLong,
+    /// The peer has not acknowledged anything for too long, or too much waits for it.
+    SlowReader,
+}
+
+/// What a received KCP block was good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    Taken,
+    Refused,
+}
+
+pub(crate) struct Reliable {
+    kcp: Kcp<Outlet>,
+    outlet: Arc<Mutex<Vec<u8>>>,
+    born: Millis,
+    /// Stream bytes that KCP has not taken yet.
+    queue: VecDeque<u8>,
+    /// Blocks that KCP gave out: length 2, bytes; `ready_at` is where the next one starts.
+    ready: Vec<u8>,
+    ready_at: usize,
+    /// Stream bytes from the peer that are not a whole message yet.
+    incoming: Vec<u8>,
+    message_max: usize,
+    window: u16,
+    next_flush: Option<Millis>,
+    acks_pending: usize,
+    /// The number after the highest one that was sent: what is below is a resend.
+    sent_next: u32,
+    resends: u64,
+    progress: Millis,
+    pub(crate) bytes_out: u64,
+}
+
+impl Reliable {
+    pub(crate) fn new(side: Side, born: Millis, message_max: usize) -> Self {
+        let outlet = Arc::new(Mutex::new(Vec::new()));
+        let mut kcp = Kcp::new_stream(CONVERSATION, Outlet(Arc::clone(&outlet)));
+        kcp.set_mtu(MTU).expect("the unit is far above KCP's least");
+        kcp.set_nodelay(true, 10, 2, true);
+        kcp.set_maximum_resend_times(u32::MAX);
+        let (window, receive_window) = match side {
+            Side::Server => (SERVER_WINDOW, SERVER_RECEIVE_WINDOW),
+            Side::Client => (CLIENT_WINDOW, CLIENT_RECEIVE_WINDOW),
+        };
+        kcp.set_wndsize(window, receive_window);
+        Self {
+            kcp,
+            outlet,
+            born,
+            queue: VecDeque::new(),
+            ready: Vec::new(),
+            ready_at: 0,
+            incoming: Vec::new(),
+            message_max,
+            window,
+            next_flush: None,
+            acks_pending: 0,
+            sent_next: 0,
+            resends: 0,
+            progress: born,
+            bytes_out: 0,
+        }
+    }
+
+    /// Queues a message. Costs a copy; it leaves with the next `service`.
+    pub(crate) fn send(&mut self, now: Millis, message: &[u8]) -> Result<(), ReliableError> {
+        if self.is_idle() {
+            self.progress = now;
+        }
+        if self.waiting_bytes() + 4 + message.len() > RELIABLE_QUEUE_MAX {
+            return Err(ReliableError::SlowReader);
+        }
+        let len = u32::try_from(message.len()).expect("the bound of the queue is below 4 GiB");
+        self.queue.extend(len.to_le_bytes());
+        self.queue.extend(message);
+        self.next_flush = Some(now);
+        Ok(())
+    }
+
+    /// Takes a KCP block from an opened packet.
+    pub(crate) fn input(&mut self, now: Millis, block: &[u8]) -> Input {
+        self.set_clock(now);
+        let Some(pushes) = sanitise(block, self.clock(now), self.sent_next) else { return Input::Refused };
+        let waiting = self.kcp.wait_snd();
+        // `sanitise` has checked all that `input` could refuse; an error would leave KCP as it was.
+        if self.kcp.input(block).is_err() {
+            return Input::Refused;
+        }
+        if self.kcp.wait_snd() < waiting {
+            self.progress = now;
+            // Room in the window: what waits may go.
+            if self.kcp.wait_snd() + self.queue.len() > 0 {
+                self.flush_by(now + INTERVAL_MS);
+            }
+            if !self.queue.is_empty() {
+                self.flush_by(now);
+            }
+        }
+        if pushes > 0 {
+            self.acks_pending += pushes;
+            let wait = if self.acks_pending >= ACKS_PENDING_MAX { 0 } else { ACK_DELAY_MS };
+            self.flush_by(now + wait);
+        }
+        Input::Taken
+    }
+
+    /// Whole messages that have arrived, one by one, in order.
+    ///
+    /// `take` is called for each; it must not be called when there is no room for the message.
+    pub(crate) fn receive(&mut self, mut take: impl FnMut(&[u8])) -> Result<(), ReliableError> {
+        while let Ok(len) = self.kcp.peeksize() {
+            let filled = self.incoming.len();
+            self.incoming.resize(filled + len, 0);
+            if self.kcp.recv(&mut self.incoming[filled..]).is_err() {
+                self.incoming.truncate(filled);
+                break;
+            }
+        }
+        let mut reader = Reader(&self.incoming);
+        let mut whole = 0;
+        while let Ok(len) = reader.u32() {
+            let len = usize::try_from(len).map_err(|_| ReliableError::TooLong)?;
+            if len > self.message_max {
+                return Err(ReliableError::TooLong);
+            }
+            let Ok(message) = reader.bytes(len) else { break };
+            take(message);
+            whole = self.incoming.len() - reader.0.len();
+        }
+        self.incoming.drain(..whole);
+        if self.incoming.is_empty() && self.incoming.capacity() > 64 * 1024 {
+            self.incoming = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Lets KCP send what is due.
+    pub(crate) fn flush_if_due(&mut self, now: Millis) {
+        if self.next_flush.is_some_and(|at| at <= now) {
+            self.flush(now);
+        }
+    }
+
+    /// Flushes if acknowledgements or new bytes wait, for a packet that is about to leave anyway.
+    pub(crate) fn flush_with_company(&mut self, now: Millis) {
+        if self.acks_pending > 0 || !self.queue.is_empty() {
+            self.flush(now);
+        }
+    }
+
+    /// Whether bytes wait for a peer that has acknowledged nothing for too long.
+    pub(crate) fn is_stalled(&self, now: Millis) -> bool {
+        !self.is_idle() && now.since(self.progress) >= RELIABLE_STALL_MS
+    }
+
+    /// The next block that KCP wants to send.
+    pub(crate) fn peek_block(&self) -> Option<&[u8]> {
+        let mut reader = Reader(self.ready.get(self.ready_at..)?);
+        let len = reader.u16().ok()?;
+        reader.bytes(usize::from(len)).ok()
+    }
+
+    pub(crate) fn pop_block(&mut self) {
+        let Some(len) = self.peek_block().map(<[u8]>::len) else { return };
+        self.ready_at += 2 + len;
+        self.bytes_out += len as u64;
+        if self.ready_at == self.ready.len() {
+            self.ready.clear();
+            self.ready_at = 0;
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Millis> {
+        self.next_flush
+    }
+
+    /// Whether everything that was sent has been acknowledged.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.kcp.wait_snd() == 0 && self.queue.is_empty()
+    }
+
+    /// Segments that were sent more than once.
+    pub(crate) fn resends(&self) -> u64 {
+        self.resends
+    }
+
+    /// Bytes that wait for the peer, at most a segment's header each too many.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.queue.len() + self.kcp.wait_snd() * MSS
+    }
+
+    fn flush(&mut self, now: Millis) {
+        self.set_clock(now);
+        self.feed();
+        self.kcp.flush().expect("KCP was updated above, and its outlet takes every block");
+        self.acks_pending = 0;
+        self.collect();
+        self.next_flush = (!self.is_idle()).then(|| now + INTERVAL_MS);
+    }
+
+    fn flush_by(&mut self, at: Millis) {
+        self.next_flush = Some(self.next_flush.map_or(at, |planned| planned.min(at)));
+    }
+
+    /// Tells KCP the time. `update` is the only way to that, and it flushes when its interval is over: with a long
+    /// interval it does so every five seconds, and ours are the flushes that count.
+    fn set_clock(&mut self, now: Millis) {
+        self.kcp.set_interval(5_000);
+        self.kcp.update(self.clock(now)).expect("the outlet takes every block");
+        self.kcp.set_interval(10);
+        // That rare flush may have given out blocks.
+        self.collect();
+    }
+
+    fn clock(&self, now: Millis) -> u32 {
+        u32::try_from(now.since(self.born)).unwrap_or(u32::MAX).min(NUMBER_END - 1)
+    }
+
+    /// Moves stream bytes into KCP, as far as twice its window.
+    fn feed(&mut self) {
+        while !self.queue.is_empty() && self.kcp.wait_snd() < usize::from(self.window) * 2 {
+            let (front, _) = self.queue.as_slices();
+            let len = front.len().min(MSS);
+            self.kcp.send(&front[..len]).expect("one segment is below KCP's bound");
+            self.queue.drain(..len);
+        }
+        if self.queue.is_empty() && self.queue.capacity() > 64 * 1024 {
+            self.queue = VecDeque::new();
+        }
+    }
+
+    /// Takes over what KCP wrote, and counts what it sends again.
+    fn collect(&mut self) {
+        let mut written = self.outlet.lock().expect("nobody panics while holding the outlet");
+        if written.is_empty() {
+            return;
+        }
+        let mut blocks = Reader(&written);
+        while let Ok(len) = blocks.u16() {
+            let mut segments = Reader(blocks.bytes(usize::from(len)).unwrap_or_default());
+            while let Ok(segment) = Segment::parse(&mut segments) {
+                if segment.command != PUSH {
+                    continue;
+                }
+                if segment.number < self.sent_next {
+                    self.resends += 1;
+                } else {
+                    self.sent_next = segment.number + 1;
+                }
+            }
+        }
+        self.ready.extend_from_slice(&written);
+        written.clear();
+    }
+}
+
+struct Segment {
+    conversation: u32,
+    command: u8,
+    fragment: u8,
+    stamp: u32,
+    number: u32,
+    unacknowledged: u32,
+    len: usize,
+}
+
+impl Segment {
+    fn parse(reader: &mut Reader<'_>) -> Result<Self, crate::wire::Short> {
+        let conversation = reader.u32()?;
+        let command = reader.u8()?;
+        let fragment = reader.u8()?;
+        let _window = reader.u16()?;
+        let (stamp, number, unacknowledged) = (reader.u32()?, reader.u32()?, reader.u32()?);
+        let len = usize::try_from(reader.u32()?).map_err(|_| crate::wire::Short)?;
+        reader.bytes(len)?;
+        Ok(Self { conversation, command, fragment, stamp, number, unacknowledged, len })
+    }
+}
+
+/// Judges a block before KCP sees it; gives the number of its PUSH segments, or `None` to refuse all of it.
+///
+/// The bounds are those within which the arithmetic of `kcp` 0.6.0 cannot overflow, and what no honest peer in
+/// stream mode sends: fragments, acknowledgements of what was never sent, stamps from the future.
+fn sanitise(block: &[u8], clock: u32, sent_next: u32) -> Option<usize> {
+    let mut reader = Reader(block);
+    let (mut pushes, mut segments) = (0, 0);
+    while !reader.is_empty() {
+        let segment = Segment::parse(&mut reader).ok()?;
+        segments += 1;
+        let push = segment.command == PUSH;
+        let sound = segments <= SEGMENTS_MAX
+            && segment.conversation == CONVERSATION
+            && (PUSH..=WINS).contains(&segment.command)
+            && segment.fragment == 0
+            && segment.len <= if push { MSS } else { 0 }
+            && segment.stamp < NUMBER_END
+            && segment.number < NUMBER_END
+            && segment.unacknowledged <= sent_next;
+        if !sound {
+            return None;
+        }
+        if segment.command == ACK {
+            let round_trip = clock.checked_sub(segment.stamp)?;
+            if round_trip > ROUND_TRIP_MAX_MS || segment.number >= sent_next {
+                return None;
+            }
+        }
+        pushes += usize::from(push);
+    }
+    (segments > 0).then_some(pushes)
+}
+
+/// Where KCP writes its blocks: one buffer, each block behind its length. The lock is never contended: it is there
+/// because KCP owns its outlet and shows it to nobody.
+struct Outlet(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Outlet {
+    fn write(&mut self, block: &[u8]) -> io::Result<usize> {
+        let len = u16::try_from(block.len()).map_err(io::Error::other)?;
+        let mut written = self.0.lock().map_err(|_| io::Error::other("poisoned"))?;
+        written.extend_from_slice(&len.to_le_bytes());
+        written.extend_from_slice(block);
+        Ok(block.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,524 @@
+//! The client's end: one battle, one session at a time.
+//!
+//! ```text
+//! Greeting --CHALLENGE--> Connecting --ACCEPT--> Connected --CLOSE, silence--> Over
+//!    ^  |                    |  |                    |
+//!    |  +-- no answer: next address; all asked: Over |
+//!    |                       |  +-- DENY ------------|----------------------> Over
+//!    +-- cookie too old -----+                       |
+//!    +-- reconnect() --------------------------------+
+//! ```
+
+use std::net::SocketAddr;
+
+use super::{SendError, Transmit};
+use crate::connection::{CloseReason, ConnectionStats, Entry, Fate, Inbox, ReliableError, Session};
+use crate::crypto::{KeyShare, SecretStream};
+use crate::handshake::{
+    ABSENT_LEN, ACCEPT_LEN, ACCEPT_SEALED_AT, Accepted, CHALLENGE_LEN, CONNECT_LEN, CONNECT_SEALED_AT,
+    ClientNonce, ClientPart, Connect, ConnectKeys, DENY_LEN, DENY_SEALED_AT, DenyReason, KIND_ABSENT,
+    KIND_ACCEPT, KIND_CHALLENGE, KIND_DENY, SessionKeys, parse_cookie, parse_start, put_connect, put_hello,
+};
+use crate::limits::{MESSAGE_TO_SERVER_MAX, UDP_PAYLOAD_MAX};
+use crate::packet::{PacketError, SEALED_BIT, Side, TO_CLIENT};
+use crate::time::Millis;
+use crate::token::{Role, TokenFile};
+
+use crate::{BattleId, ConnectionId, Counters, Epoch, Feed, Lane, LaneWish};
+
+/// Pauses before a HELLO or CONNECT is said again; after the last one the next address is tried.
+const RETRY_MS: [u64; 5] = [200, 300, 500, 800, 1_200];
+
+/// How a client is set up.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// Token, secret and addresses.
+    pub token_file: TokenFile,
+    /// The feed that it wants.
+    pub feed: Feed,
+    /// How feeds and inputs shall travel, in both directions.
+    pub lane: LaneWish,
+    /// The protocol that it speaks.
+    pub protocol_hash: [u8; 16],
+    /// Self-test hash of its arithmetic; needed for the frame feed.
+    pub math_hash: Option<u64>,
+    /// The last tick that it has, if it comes back.
+    pub resume_tick: Option<u32>,
+    /// Must be higher than in every earlier attempt with this token; Unix milliseconds do. `reconnect` counts on.
+    pub connect_sequence: u64,
+}
+
+/// What a client has to tell.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ClientEvent<'a> {
+    /// The node took the client.
+    Accepted {
+        /// The connection.
+        connection: ConnectionId,
+        /// The battle.
+        battle: BattleId,
+        /// The epoch of the copy that it joined.
+        epoch: Epoch,
+        /// The battle's tick at that moment.
+        tick: u32,
+        /// Its tick rate, Hz.
+        rate_hz: u16,
+        /// The seat.
+        seat: u16,
+        /// The seat's team.
+        team: u8,
+        /// What the client may be.
+        role: Role,
+    },
+    /// The node refused; nothing more comes.
+    Denied {
+        /// Why.
+        reason: DenyReason,
+    },
+    /// A message came; `message::ToClient::parse` judges it.
+    Message {
+        /// How.
+        lane: Lane,
+        /// The message.
+        bytes: &'a [u8],
+    },
+    /// The session is over; `reconnect` may begin another one.
+    Closed {
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+enum Notice {
+    Accepted(Box<Accepted>),
+    Denied(DenyReason),
+    Closed(CloseReason),
+}
+
+enum State {
+    Greeting {
+        nonce: ClientNonce,
+        retry: Retry,
+    },
+    Connecting {
+        nonce: ClientNonce,
+        retry: Retry,
+        /// The CONNECT, the same bytes each time.
+        connect: Box<[u8; CONNECT_LEN]>,
+        share: Option<KeyShare>,
+        began: Millis,
+    },
+    Connected {
+        session: Box<Session>,
+        to: SocketAddr,
+    },
+    Over,
+}
+
+/// When to say it again.
+struct Retry {
+    times: usize,
+    at: Millis,
+}
+
+/// The client's end of a session.
+pub struct Client {
+    config: ClientConfig,
+    random: SecretStream,
+    state: State,
+    address: usize,
+    /// The best reason so far, if all addresses turn out to be no good.
+    absent: bool,
+    inbox: Inbox<Notice>,
+    counters: Counters,
+}
+
+impl Client {
+    /// Begins a handshake with the first address. `seed` must come from a cryptographic generator.
+    pub fn new(config: ClientConfig, now: Millis, seed: [u8; 32]) -> Self {
+        let mut client = Self {
+            config,
+            random: SecretStream::new(&seed, b"client"),
+            state: State::Over,
+            address: 0,
+            absent: false,
+            inbox: Inbox::new(),
+            counters: Counters::default(),
+        };
+        client.greet(now);
+        client
+    }
+
+    /// Begins a new session with the same token, from wherever the client is now; the old one is dropped without a
+    /// word, the node replaces it.
+    pub fn reconnect(&mut self, now: Millis, resume_tick: Option<u32>) {
+        self.config.resume_tick = resume_tick;
+        self.config.connect_sequence = self.config.connect_sequence.saturating_add(1);
+        self.address = 0;
+        self.absent = false;
+        self.greet(now);
+    }
+
+    /// Takes a datagram from the socket; it is decrypted in place. Whatever is wrong with it is counted.
+    pub fn handle_datagram(&mut self, now: Millis, from: SocketAddr, datagram: &mut [u8]) {
+        self.counters.datagrams_in += 1;
+        self.counters.bytes_in += datagram.len() as u64;
+        if datagram.len() > UDP_PAYLOAD_MAX {
+            self.counters.long += 1;
+            return;
+        }
+        match datagram.first() {
+            None => self.counters.short += 1,
+            Some(&TO_CLIENT) => self.handle_packet(now, datagram),
+            Some(first) if first & SEALED_BIT != 0 => self.counters.wrong_side += 1,
+            Some(_) => self.handle_handshake(now, from, datagram),
+        }
+    }
+
+    /// Lets every timer act that is due.
+    pub fn handle_timeout(&mut self, now: Millis) {
+        match &mut self.state {
+            State::Greeting { retry, .. } | State::Connecting { retry, .. }
+                if now >= retry.at && retry.times >= RETRY_MS.len() =>
+            {
+                self.try_next_address(now);
+            }
+            State::Connected { session, .. } => match session.service(now, &mut self.inbox) {
+                Fate::Lives => {}
+                Fate::Ended(reason) => self.end(reason),
+                Fate::Gone => self.state = State::Over,
+            },
+            _ => {}
+        }
+    }
+
+    /// Writes the next datagram for the socket into `out` (what was in it is gone); `None` when all is said.
+    pub fn poll_transmit(&mut self, now: Millis, out: &mut Vec<u8>) -> Option<Transmit> {
+        let to = self.next_datagram(now, out)?;
+        self.counters.datagrams_out += 1;
+        self.counters.bytes_out += out.len() as u64;
+        Some(Transmit { to })
+    }
+
+    /// The next event. Message bytes live in the client until the next call.
+    pub fn poll_event(&mut self) -> Option<ClientEvent<'_>> {
+        Some(match self.inbox.pop()? {
+            Entry::Notice(Notice::Accepted(accepted)) => ClientEvent::Accepted {
+                connection: accepted.connection,
+                battle: accepted.battle,
+                epoch: accepted.epoch,
+                tick: accepted.tick,
+                rate_hz: accepted.rate_hz,
+                seat: accepted.seat,
+                team: accepted.team,
+                role: accepted.role,
+            },
+            Entry::Notice(Notice::Denied(reason)) => ClientEvent::Denied { reason },
+            Entry::Notice(Notice::Closed(reason)) => ClientEvent::Closed { reason },
+            Entry::Message { lane, start, end, .. } => {
+                ClientEvent::Message { lane, bytes: self.inbox.bytes_of(start, end) }
+            }
+        })
+    }
+
+    /// When `handle_timeout` and `poll_transmit` want to be called, at the latest; `None` when it is over.
+    pub fn poll_timeout(&self, now: Millis) -> Option<Millis> {
+        match &self.state {
+            State::Greeting { retry, .. } | State::Connecting { retry, .. } => Some(retry.at),
+            State::Connected { session, .. } => Some(session.next_deadline(now)),
+            State::Over => None,
+        }
+    }
+
+    /// Queues a message on the reliable lane.
+    ///
+    /// # Errors
+    /// When there is no open session, the message is longer than `MESSAGE_TO_SERVER_MAX`, or so much waits already
+    /// that the session was closed for it.
+    pub fn send_reliable(&mut self, now: Millis, message: &[u8]) -> Result<(), SendError> {
+        self.send(now, message, |session, _| session.send_reliable(now, message))
+    }
+
+    /// Queues a message (inputs) on the lane that the session's policy names. Gives the lane that it took.
+    ///
+    /// # Errors
+    /// As `send_reliable`.
+    pub fn send_feed(&mut self, now: Millis, message: &[u8]) -> Result<Lane, SendError> {
+        self.send(now, message, |session, counters| session.send_feed(now, message, counters))
+    }
+
+    /// Leaves: the session closes once its reliable lane is empty, and `Closed` comes at once.
+    pub fn close(&mut self, now: Millis, reason: CloseReason) {
+        match &mut self.state {
+            State::Connected { session, .. } if session.is_open() => {
+                session.close(now, reason);
+                self.inbox.push_notice(Notice::Closed(reason));
+            }
+            State::Greeting { .. } | State::Connecting { .. } => {
+                self.state = State::Over;
+                self.inbox.push_notice(Notice::Closed(reason));
+            }
+            State::Connected { .. } | State::Over => {}
+        }
+    }
+
+    /// Whether the session is open.
+    pub fn is_connected(&self) -> bool {
+        matches!(&self.state, State::Connected { session, .. } if session.is_open())
+    }
+
+    /// Whether nothing more will happen unless `reconnect` is called: all is said, a CLOSE too.
+    pub fn is_over(&self) -> bool {
+        match &self.state {
+            State::Connected { session, .. } => session.is_closed_and_silent(),
+            State::Over => true,
+            State::Greeting { .. } | State::Connecting { .. } => false,
+        }
+    }
+
+    /// What happened and was refused so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Numbers of the session, if there is one.
+    pub fn stats(&self, now: Millis) -> Option<ConnectionStats> {
+        match &self.state {
+            State::Connected { session, .. } => Some(session.stats(now)),
+            _ => None,
+        }
+    }
+
+    fn to(&self) -> Option<SocketAddr> {
+        self.config.token_file.addresses.get(self.address).copied()
+    }
+
+    fn greet(&mut self, now: Millis) {
+        let nonce = self.random.take();
+        self.state = State::Greeting { nonce, retry: Retry { times: 0, at: now } };
+    }
+
+    fn try_next_address(&mut self, now: Millis) {
+        self.address = self.address.saturating_add(1);
+        if self.to().is_some() {
+            return self.greet(now);
+        }
+        self.state = State::Over;
+        self.inbox.push_notice(if self.absent {
+            Notice::Denied(DenyReason::NotHere)
+        } else {
+            Notice::Closed(CloseReason::Unreachable)
+        });
+    }
+
+    fn end(&mut self, reason: CloseReason) {
+        match reason {
+            CloseReason::TimedOut => self.counters.timed_out += 1,
+            CloseReason::SlowReader => self.counters.slow_readers += 1,
+            CloseReason::Replaced => self.counters.replaced += 1,
+            _ => {}
+        }
+        self.inbox.push_notice(Notice::Closed(reason));
+    }
+
+    fn handle_handshake(&mut self, now: Millis, from: SocketAddr, datagram: &mut [u8]) {
+        let Some((kind, nonce, mut reader)) = parse_start(datagram) else {
+            match datagram.first() {
+                Some(1..=6) => self.counters.bad_handshake += 1,
+                _ => self.counters.unknown_kind += 1,
+            }
+            return;
+        };
+        let expected = match &self.state {
+            State::Greeting { nonce, .. } | State::Connecting { nonce, .. } => Some(*nonce),
+            State::Connected { .. } | State::Over => None,
+        };
+        if expected != Some(nonce) || self.to() != Some(from) {
+            // A late answer, or one that we did not ask for.
+            self.counters.bad_handshake += 1;
+            return;
+        }
+        match (kind, datagram.len()) {
+            (KIND_CHALLENGE, CHALLENGE_LEN) => {
+                let Ok(cookie) = parse_cookie(&mut reader) else { return };
+                if let State::Greeting { .. } = self.state {
+                    self.connect(now, nonce, cookie);
+                }
+            }
+            (KIND_ACCEPT, ACCEPT_LEN) => self.handle_accept(now, from, datagram),
+            (KIND_DENY, DENY_LEN) => self.handle_deny(datagram),
+            (KIND_ABSENT, ABSENT_LEN) => {
+                if let State::Connecting { .. } = self.state {
+                    self.absent = true;
+                    self.try_next_address(now);
+                }
+            }
+            (KIND_CHALLENGE | KIND_ACCEPT | KIND_DENY | KIND_ABSENT, _) => self.counters.bad_handshake += 1,
+            (1 | 3, _) => self.counters.wrong_side += 1,
+            _ => self.counters.unknown_kind += 1,
+        }
+    }
+
+    fn connect(&mut self, now: Millis, nonce: ClientNonce, cookie: crate::handshake::Cookie) {
+        let share = KeyShare::generate();
+        let mut bytes = Vec::with_capacity(CONNECT_LEN);
+        let connect = Connect {
+            client_nonce: nonce,
+            cookie,
+            client_share: share.public,
+            sequence: self.config.connect_sequence,
+            token: self.config.token_file.token,
+        };
+        put_connect(&mut bytes, &connect);
+        let keys = ConnectKeys::new(&self.config.token_file.session_secret, &bytes);
+        let part = ClientPart {
+            resume_tick: self.config.resume_tick,
+            feed: self.config.feed,
+            lane: self.config.lane,
+            math_hash: self.config.math_hash,
+            protocol_hash: self.config.protocol_hash,
+        };
+        part.encode(&mut bytes);
+        keys.client_part().seal_tail([0; 12], &mut bytes, CONNECT_SEALED_AT);
+        self.state = State::Connecting {
+            nonce,
+            retry: Retry { times: 0, at: now },
+            connect: bytes.try_into().expect("the parts of a CONNECT add up to its length"),
+            share: Some(share),
+            began: now,
+        };
+    }
+
+    fn handle_accept(&mut self, now: Millis, from: SocketAddr, datagram: &mut [u8]) {
+        let State::Connecting { connect, share, began, .. } = &mut self.state else {
+            self.counters.bad_handshake += 1;
+            return;
+        };
+        let (open_part, sealed) = datagram.split_at_mut(ACCEPT_SEALED_AT);
+        let Some(server_share) = open_part.last_chunk::<32>() else { return };
+        let began = *began;
+        // The private half can be used once. A forged ACCEPT would cost it, and the handshake begins anew: whoever
+        // can send one knows our nonce, stands on the path, and could as well drop our packets.
+        let Some(agreed) = share.take().and_then(|share| share.agree(server_share).ok()) else {
+            self.counters.bad_key_share += 1;
+            return self.greet(now);
+        };
+        let keys = SessionKeys::new(
+            &self.config.token_file.session_secret,
+            connect.as_slice(),
+            server_share,
+            &agreed,
+        );
+        let accepted = match keys.accept.open([0; 12], open_part, sealed) {
+            Ok(text) => Accepted::decode(text),
+            Err(_) => None,
+        };
+        let Some(accepted) = accepted else {
+            self.counters.forged_packet += 1;
+            return self.greet(now);
+        };
+        let mut session = Session::new(Side::Client, accepted.connection, keys, accepted.lane, now);
+        session.add_round_trip(now.since(began));
+        self.state = State::Connected { session: Box::new(session), to: from };
+        self.counters.accepted += 1;
+        self.inbox.push_notice(Notice::Accepted(Box::new(accepted)));
+        // The first ping is due at once: it tells the node that the ACCEPT came.
+        self.handle_timeout(now);
+    }
+
+    fn handle_deny(&mut self, datagram: &mut [u8]) {
+        let State::Connecting { connect, .. } = &self.state else {
+            self.counters.bad_handshake += 1;
+            return;
+        };
+        let keys = ConnectKeys::new(&self.config.token_file.session_secret, &connect[..CONNECT_SEALED_AT]);
+        let (open_part, sealed) = datagram.split_at_mut(DENY_SEALED_AT);
+        let Some(nonce) = open_part.last_chunk::<12>() else { return };
+        let reason = match keys.deny().open(*nonce, open_part, sealed) {
+            Ok(text) => DenyReason::decode(text),
+            Err(_) => None,
+        };
+        let Some(reason) = reason else {
+            self.counters.forged_packet += 1;
+            return;
+        };
+        self.state = State::Over;
+        self.inbox.push_notice(Notice::Denied(reason));
+    }
+
+    fn handle_packet(&mut self, now: Millis, datagram: &mut [u8]) {
+        let Self { state, inbox, counters, .. } = self;
+        let State::Connected { session, .. } = state else {
+            counters.unknown_connection += 1;
+            return;
+        };
+        let was_open = session.is_open();
+        match session.receive(now, datagram, inbox, counters, |_| true) {
+            Ok(received) => {
+                if let Fate::Ended(reason) = received.fate
+                    && was_open
+                {
+                    self.end(reason);
+                }
+            }
+            Err(PacketError::Short) => counters.short += 1,
+            Err(PacketError::Replayed) => counters.replayed += 1,
+            Err(PacketError::Forged) => counters.forged_packet += 1,
+        }
+    }
+
+    fn next_datagram(&mut self, now: Millis, out: &mut Vec<u8>) -> Option<SocketAddr> {
+        let to = self.to();
+        match &mut self.state {
+            State::Greeting { nonce, retry } => {
+                retry.poll(now)?;
+                put_hello(out, nonce);
+                to
+            }
+            State::Connecting { connect, retry, .. } => {
+                retry.poll(now)?;
+                out.clear();
+                out.extend_from_slice(connect.as_slice());
+                to
+            }
+            State::Connected { session, to } => session.poll_packet(now, out).then_some(*to),
+            State::Over => None,
+        }
+    }
+
+    fn send<T>(
+        &mut self,
+        now: Millis,
+        message: &[u8],
+        put: impl FnOnce(&mut Session, &mut Counters) -> Result<T, ReliableError>,
+    ) -> Result<T, SendError> {
+        if message.len() > MESSAGE_TO_SERVER_MAX {
+            return Err(SendError::TooLong { len: message.len(), max: MESSAGE_TO_SERVER_MAX });
+        }
+        let State::Connected { session, .. } = &mut self.state else {
+            return Err(SendError::NotOpen { connection: ConnectionId(0) });
+        };
+        let connection = session.id();
+        if !session.is_open() {
+            return Err(SendError::NotOpen { connection });
+        }
+        put(session, &mut self.counters).map_err(|_| {
+            session.close_now(now, CloseReason::SlowReader);
+            self.inbox.push_notice(Notice::Closed(CloseReason::SlowReader));
+            SendError::SlowReader { connection }
+        })
+    }
+}
+
+impl Retry {
+    /// Counts a sending if one is due.
+    fn poll(&mut self, now: Millis) -> Option<()> {
+        if now < self.at {
+            return None;
+        }
+        let pause = RETRY_MS.get(self.times)?;
+        self.times += 1;
+        self.at = now + *pause;
+        Some(())
+    }
+}

@@ -1,0 +1,526 @@
+//! The server's end: one per socket, thousands of connections, no clock and no socket of its own.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use super::battles::{Battles, HostedBattle};
+use super::slot::Slot;
+use super::{SendError, Transmit};
+use crate::connection::{CloseReason, ConnectionStats, Entry, Fate, Inbox, ReliableError, Session};
+use crate::crypto::{CookieKey, SecretStream};
+use crate::handshake::{
+    CHALLENGE_LEN, Cookie, HELLO_LEN, KIND_CONNECT, KIND_HELLO, parse_start, put_challenge,
+};
+use crate::limits::{ANSWERS_PENDING_MAX, MESSAGE_MAX, UDP_PAYLOAD_MAX};
+use crate::packet::{PacketError, SEALED_BIT, TO_SERVER, connection_of};
+use crate::time::Millis;
+use crate::token::Role;
+use crate::wheel::Wheel;
+use crate::{BattleId, ConnectionId, Counters, Epoch, Feed, Lane};
+
+/// Longest answer to a handshake datagram.
+pub(super) const ANSWER_MAX: usize = 128;
+
+const _: () = assert!(CHALLENGE_LEN <= ANSWER_MAX && crate::handshake::ACCEPT_LEN <= ANSWER_MAX);
+const _: () = assert!(crate::handshake::DENY_LEN <= ANSWER_MAX);
+
+/// How a server is set up.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Index of the worker whose socket this is; connection ids carry it.
+    pub worker: u8,
+    /// Connections at once; a CONNECT beyond it is denied as full. At most 2^24.
+    pub connections_max: u32,
+    /// What to add to the caller's `Millis` to have Unix milliseconds; `set_unix_offset` changes it.
+    pub unix_offset_ms: i64,
+    /// How far clocks of lobby and node may differ when token times are judged, milliseconds.
+    pub skew_ms: u64,
+}
+
+/// A client that was admitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectedClient {
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// Its battle.
+    pub battle: BattleId,
+    /// The epoch it was told.
+    pub epoch: Epoch,
+    /// Its seat; means nothing for a spectator.
+    pub seat: u16,
+    /// The seat's team.
+    pub team: u8,
+    /// The player behind it.
+    pub player: u64,
+    /// What it may be.
+    pub role: Role,
+    /// The feed that it takes.
+    pub feed: Feed,
+    /// The last tick that it has, if it comes back.
+    pub resume_tick: Option<u32>,
+    /// The connection of the same seat that it replaced, which is over (it has its own `Disconnected`, before).
+    pub replaced: Option<ConnectionId>,
+    /// Where it came from.
+    pub from: SocketAddr,
+}
+
+/// What a server has to tell.
+#[derive(Debug)]
+pub enum ServerEvent<'a> {
+    /// A client was admitted.
+    Connected(Box<ConnectedClient>),
+    /// A message came; `bytes` are hostile, `message::ToServer::parse` judges them.
+    Message {
+        /// From whom.
+        connection: ConnectionId,
+        /// How.
+        lane: Lane,
+        /// The message.
+        bytes: &'a [u8],
+    },
+    /// A connection is over; exactly one for each `Connected`.
+    Disconnected {
+        /// Which one.
+        connection: ConnectionId,
+        /// Its battle.
+        battle: BattleId,
+        /// Its seat.
+        seat: u16,
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+pub(super) enum Notice {
+    Connected(Box<ConnectedClient>),
+    Disconnected { connection: ConnectionId, battle: BattleId, seat: u16, reason: CloseReason },
+}
+
+/// An answer to a handshake datagram, waiting for the socket.
+pub(super) struct Answer {
+    to: SocketAddr,
+    len: usize,
+    bytes: [u8; ANSWER_MAX],
+}
+
+/// The server's end of all sessions on one socket.
+pub struct Server {
+    pub(super) config: ServerConfig,
+    pub(super) cookie_key: CookieKey,
+    pub(super) random: SecretStream,
+    pub(super) battles: Battles,
+    pub(super) slots: Vec<Option<Box<Slot>>>,
+    pub(super) free: Vec<u32>,
+    ready: VecDeque<u32>,
+    wheel: Wheel,
+    expired: Vec<u32>,
+    answers: VecDeque<Answer>,
+    pub(super) scratch: Vec<u8>,
+    pub(super) inbox: Inbox<Notice>,
+    pub(super) counters: Counters,
+    connections: u32,
+}
+
+impl Server {
+    /// A server without battles. `seed` must come from a cryptographic generator: cookies, connection ids and
+    /// nonces are drawn from it.
+    ///
+    /// # Panics
+    /// When `connections_max` is above 2^24.
+    pub fn new(config: ServerConfig, seed: [u8; 32]) -> Self {
+        assert!(config.connections_max <= 1 << 24, "connections_max {}", config.connections_max);
+        let mut random = SecretStream::new(&seed, b"server");
+        Self {
+            config,
+            cookie_key: CookieKey::new(&random.take()),
+            random,
+            battles: Battles::default(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            ready: VecDeque::new(),
+            wheel: Wheel::new(),
+            expired: Vec::new(),
+            answers: VecDeque::with_capacity(ANSWERS_PENDING_MAX),
+            scratch: Vec::with_capacity(UDP_PAYLOAD_MAX),
+            inbox: Inbox::new(),
+            counters: Counters::default(),
+            connections: 0,
+        }
+    }
+
+    /// Admits players of a battle from now on. For a battle that is here already keys, epoch, hashes and rate are
+    /// replaced (key rotation), its connections stay.
+    pub fn host(&mut self, id: BattleId, battle: HostedBattle) {
+        self.battles.host(id, battle);
+    }
+
+    /// Tells the tick that ACCEPTs name. Does nothing for a battle that is not here.
+    pub fn set_tick(&mut self, id: BattleId, tick: u32) {
+        if let Some(hosted) = self.battles.get_mut(id) {
+            hosted.tick = tick;
+        }
+    }
+
+    /// Ends a battle here: its connections close with `why` once their reliable lane is empty. Late clients hear
+    /// `BattleOver` if `why` is `Finished` or `Aborted`, else `NotHere`.
+    pub fn forget(&mut self, now: Millis, id: BattleId, why: CloseReason) {
+        let over = matches!(why, CloseReason::Finished | CloseReason::Aborted);
+        let Some(hosted) = self.battles.forget(id, over) else { return };
+        for holder in hosted.holders.values() {
+            if let Some(connection) = holder.connection {
+                self.close(now, connection, why);
+            }
+        }
+    }
+
+    /// Follows the wall clock: what to add to the caller's `Millis` to have Unix milliseconds.
+    pub fn set_unix_offset(&mut self, offset_ms: i64) {
+        self.config.unix_offset_ms = offset_ms;
+    }
+
+    /// Takes a datagram from the socket; it is decrypted in place. Whatever is wrong with it is counted.
+    pub fn handle_datagram(&mut self, now: Millis, from: SocketAddr, datagram: &mut [u8]) {
+        self.counters.datagrams_in += 1;
+        self.counters.bytes_in += datagram.len() as u64;
+        if datagram.len() > UDP_PAYLOAD_MAX {
+            self.counters.long += 1;
+            return;
+        }
+        match datagram.first() {
+            None => self.counters.short += 1,
+            Some(&TO_SERVER) => self.handle_packet(now, from, datagram),
+            Some(first) if first & SEALED_BIT != 0 => self.counters.wrong_side += 1,
+            Some(_) => self.handle_handshake(now, from, datagram),
+        }
+    }
+
+    /// Lets every timer act that is due.
+    pub fn handle_timeout(&mut self, now: Millis) {
+        let mut expired = std::mem::take(&mut self.expired);
+        self.wheel.expire(now, &mut expired);
+        for slot in expired.drain(..) {
+            self.service(now, slot);
+        }
+        self.expired = expired;
+    }
+
+    /// Writes the next datagram for the socket into `out` (what was in it is gone); `None` when all is said.
+    pub fn poll_transmit(&mut self, now: Millis, out: &mut Vec<u8>) -> Option<Transmit> {
+        let to = self.next_datagram(now, out)?;
+        self.counters.datagrams_out += 1;
+        self.counters.bytes_out += out.len() as u64;
+        Some(Transmit { to })
+    }
+
+    /// The next event. Message bytes live in the server until the next call.
+    pub fn poll_event(&mut self) -> Option<ServerEvent<'_>> {
+        Some(match self.inbox.pop()? {
+            Entry::Notice(Notice::Connected(client)) => ServerEvent::Connected(client),
+            Entry::Notice(Notice::Disconnected { connection, battle, seat, reason }) => {
+                ServerEvent::Disconnected { connection, battle, seat, reason }
+            }
+            Entry::Message { connection, lane, start, end } => {
+                ServerEvent::Message { connection, lane, bytes: self.inbox.bytes_of(start, end) }
+            }
+        })
+    }
+
+    /// When `handle_timeout` wants to be called, at the latest.
+    pub fn poll_timeout(&self) -> Option<Millis> {
+        self.wheel.next()
+    }
+
+    /// Queues a message on the reliable lane.
+    ///
+    /// # Errors
+    /// When the connection is not open, the message is longer than `MESSAGE_MAX`, or so much waits already that the
+    /// connection was closed for it.
+    pub fn send_reliable(
+        &mut self,
+        now: Millis,
+        connection: ConnectionId,
+        message: &[u8],
+    ) -> Result<(), SendError> {
+        self.send(now, connection, message, |session, _| session.send_reliable(now, message))
+    }
+
+    /// Queues a feed message on the lane that the session's policy names; one longer than `DATAGRAM_MESSAGE_MAX` goes
+    /// reliably. Gives the lane that it took.
+    ///
+    /// # Errors
+    /// As `send_reliable`.
+    pub fn send_feed(
+        &mut self,
+        now: Millis,
+        connection: ConnectionId,
+        message: &[u8],
+    ) -> Result<Lane, SendError> {
+        self.send(now, connection, message, |session, counters| session.send_feed(now, message, counters))
+    }
+
+    /// Closes a connection once its reliable lane is empty (or after two seconds); `Disconnected` comes at once.
+    pub fn close(&mut self, now: Millis, connection: ConnectionId, reason: CloseReason) {
+        let Some(slot) = self.slot_mut(connection) else { return };
+        if !slot.session.is_open() {
+            return;
+        }
+        slot.session.close(now, reason);
+        self.announce_end(connection, reason);
+        self.touch(now, connection);
+    }
+
+    /// What happened and was refused so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Numbers of one connection.
+    pub fn stats(&self, now: Millis, connection: ConnectionId) -> Option<ConnectionStats> {
+        self.slot(connection).map(|slot| slot.session.stats(now))
+    }
+
+    /// Where a connection is, as far as it is proven.
+    pub fn path(&self, connection: ConnectionId) -> Option<SocketAddr> {
+        self.slot(connection).map(|slot| slot.path)
+    }
+
+    /// Connections that hold a slot, those that linger after their end included.
+    pub fn connections(&self) -> u32 {
+        self.connections
+    }
+
+    pub(super) fn slot(&self, connection: ConnectionId) -> Option<&Slot> {
+        let slot = self.slots.get(connection.slot())?.as_deref()?;
+        (slot.session.id() == connection).then_some(slot)
+    }
+
+    pub(super) fn slot_mut(&mut self, connection: ConnectionId) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(connection.slot())?.as_deref_mut()?;
+        (slot.session.id() == connection).then_some(slot)
+    }
+
+    /// Puts `slot` at the place that its connection id names.
+    pub(super) fn insert(&mut self, now: Millis, index: u32, slot: Box<Slot>) {
+        let id = slot.session.id();
+        let at = id.slot();
+        if at == self.slots.len() {
+            self.slots.push(None);
+        }
+        assert!(at == index as usize && self.slots[at].is_none(), "slot {at} is taken");
+        self.slots[at] = Some(slot);
+        self.connections += 1;
+        self.touch(now, id);
+    }
+
+    /// A slot number for a new connection.
+    pub(super) fn take_free_slot(&mut self) -> Option<u32> {
+        if let Some(slot) = self.free.pop() {
+            return Some(slot);
+        }
+        let next = u32::try_from(self.slots.len()).ok()?;
+        (next < self.config.connections_max).then_some(next)
+    }
+
+    /// Queues an answer; when the socket cannot keep up it is dropped, and the client asks again.
+    pub(super) fn answer(&mut self, to: SocketAddr) {
+        if self.answers.len() == ANSWERS_PENDING_MAX {
+            self.counters.answers_dropped += 1;
+            return;
+        }
+        let mut bytes = [0; ANSWER_MAX];
+        let len = self.scratch.len();
+        bytes[..len].copy_from_slice(&self.scratch);
+        self.answers.push_back(Answer { to, len, bytes });
+    }
+
+    /// Ends a connection at once and says so.
+    pub(super) fn close_now(&mut self, now: Millis, connection: ConnectionId, reason: CloseReason) {
+        let Some(slot) = self.slot_mut(connection) else { return };
+        let was_open = slot.session.is_open();
+        slot.session.close_now(now, reason);
+        if was_open {
+            self.announce_end(connection, reason);
+        }
+        self.touch(now, connection);
+    }
+
+    /// Arms the connection's timer and queues it for sending if it has something to say.
+    pub(super) fn touch(&mut self, now: Millis, connection: ConnectionId) {
+        let index = connection.slot();
+        let Some(slot) = self.slots.get_mut(index).and_then(Option::as_deref_mut) else { return };
+        let number = (connection.0 & 0xFF_FFFF) as u32;
+        let deadline = slot.next_deadline(now);
+        if slot.armed.is_none_or(|armed| deadline < armed) {
+            slot.armed = Some(deadline);
+            self.wheel.arm(now, number, deadline);
+        }
+        if !slot.is_ready && slot.has_output(now) {
+            slot.is_ready = true;
+            self.ready.push_back(number);
+        }
+    }
+
+    fn handle_handshake(&mut self, now: Millis, from: SocketAddr, datagram: &[u8]) {
+        let Some((kind, nonce, reader)) = parse_start(datagram) else {
+            match datagram.first() {
+                Some(1..=6) => self.counters.bad_handshake += 1,
+                _ => self.counters.unknown_kind += 1,
+            }
+            return;
+        };
+        match (kind, datagram.len()) {
+            (KIND_HELLO, HELLO_LEN) => {
+                self.counters.hellos += 1;
+                let cookie = Cookie::bake(&self.cookie_key, now, from, &nonce);
+                put_challenge(&mut self.scratch, &nonce, &cookie);
+                self.answer(from);
+            }
+            (KIND_CONNECT, crate::handshake::CONNECT_LEN) => {
+                self.handle_connect(now, from, nonce, reader, datagram);
+            }
+            (KIND_HELLO | KIND_CONNECT, _) => self.counters.bad_handshake += 1,
+            (2 | 4..=6, _) => self.counters.wrong_side += 1,
+            _ => self.counters.unknown_kind += 1,
+        }
+    }
+
+    fn handle_packet(&mut self, now: Millis, from: SocketAddr, datagram: &mut [u8]) {
+        let Some(id) = connection_of(datagram) else {
+            self.counters.short += 1;
+            return;
+        };
+        let Self { slots, inbox, counters, random, .. } = self;
+        let slot = slots.get_mut(id.slot()).and_then(Option::as_deref_mut);
+        let Some(slot) = slot.filter(|slot| slot.session.id() == id) else {
+            counters.unknown_connection += 1;
+            return;
+        };
+        let was_open = slot.session.is_open();
+        let len = datagram.len();
+        let Slot { session, budget, .. } = slot;
+        let received = session.receive(now, datagram, inbox, counters, |len| budget.admit(now, len));
+        let received = match received {
+            Ok(received) => received,
+            Err(error) => {
+                match error {
+                    PacketError::Short => counters.short += 1,
+                    PacketError::Replayed => counters.replayed += 1,
+                    PacketError::Forged => counters.forged_packet += 1,
+                }
+                return;
+            }
+        };
+        slot.accept = None;
+        if from == slot.path {
+            slot.handle_own_path(received.newest);
+        } else {
+            slot.handle_other_path(now, from, len, received.newest, || random.take(), counters);
+        }
+        if let Some(answer) = received.path_response {
+            slot.handle_path_response(from, answer, counters);
+        }
+        if let (Fate::Ended(reason), true) = (received.fate, was_open) {
+            self.announce_end(id, reason);
+        }
+        self.touch(now, id);
+    }
+
+    fn service(&mut self, now: Millis, number: u32) {
+        let Self { slots, inbox, .. } = self;
+        let Some(slot) = slots.get_mut(number as usize).and_then(Option::as_deref_mut) else { return };
+        // A deadline that was replaced by an earlier one, or moved: the one that counts is still to come.
+        if slot.armed.is_none_or(|armed| armed > now) {
+            return;
+        }
+        slot.armed = None;
+        let id = slot.session.id();
+        let was_open = slot.session.is_open();
+        match slot.session.service(now, inbox) {
+            Fate::Lives => {}
+            Fate::Ended(reason) => {
+                if was_open {
+                    self.announce_end(id, reason);
+                }
+            }
+            Fate::Gone => {
+                self.slots[number as usize] = None;
+                self.free.push(number);
+                self.connections -= 1;
+                return;
+            }
+        }
+        self.touch(now, id);
+    }
+
+    fn next_datagram(&mut self, now: Millis, out: &mut Vec<u8>) -> Option<SocketAddr> {
+        if let Some(answer) = self.answers.pop_front() {
+            out.clear();
+            out.extend_from_slice(&answer.bytes[..answer.len]);
+            return Some(answer.to);
+        }
+        while let Some(&number) = self.ready.front() {
+            let slot = self.slots.get_mut(number as usize).and_then(Option::as_deref_mut);
+            if let Some(slot) = slot {
+                if let Some(to) = slot.poll_probe(now, out) {
+                    return Some(to);
+                }
+                if slot.session.poll_packet(now, out) {
+                    return Some(slot.path);
+                }
+                slot.is_ready = false;
+                let id = slot.session.id();
+                self.ready.pop_front();
+                self.touch(now, id);
+            } else {
+                self.ready.pop_front();
+            }
+        }
+        None
+    }
+
+    fn send<T>(
+        &mut self,
+        now: Millis,
+        connection: ConnectionId,
+        message: &[u8],
+        put: impl FnOnce(&mut Session, &mut Counters) -> Result<T, ReliableError>,
+    ) -> Result<T, SendError> {
+        if message.len() > MESSAGE_MAX {
+            return Err(SendError::TooLong { len: message.len(), max: MESSAGE_MAX });
+        }
+        let Self { slots, counters, .. } = self;
+        let slot = slots.get_mut(connection.slot()).and_then(Option::as_deref_mut);
+        let slot = slot
+            .filter(|slot| slot.session.id() == connection && slot.session.is_open())
+            .ok_or(SendError::NotOpen { connection })?;
+        match put(&mut slot.session, counters) {
+            Ok(taken) => {
+                self.touch(now, connection);
+                Ok(taken)
+            }
+            Err(_) => {
+                self.close_now(now, connection, CloseReason::SlowReader);
+                Err(SendError::SlowReader { connection })
+            }
+        }
+    }
+
+    /// Tells the application, and frees the seat for `check_claim` (its sequence stays).
+    fn announce_end(&mut self, connection: ConnectionId, reason: CloseReason) {
+        let Some(slot) = self.slot(connection) else { return };
+        let (battle, seat, holder) = (slot.battle, slot.seat, slot.holder);
+        match reason {
+            CloseReason::TimedOut => self.counters.timed_out += 1,
+            CloseReason::SlowReader => self.counters.slow_readers += 1,
+            CloseReason::Replaced => self.counters.replaced += 1,
+            _ => {}
+        }
+        if let Some(hosted) = self.battles.get_mut(battle)
+            && let Some(holder) = hosted.holders.get_mut(&holder)
+            && holder.connection == Some(connection)
+        {
+            holder.connection = None;
+        }
+        self.inbox.push_notice(Notice::Disconnected { connection, battle, seat, reason });
+    }
+}
