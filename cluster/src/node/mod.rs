@@ -1,0 +1,15 @@
+//! What the directory holds of the processes of a cluster, and who is chosen among them.
+//!
+//! ```text
+//! <prefix>/nodes/<name>     NodeRecord as JSON, under the node's lease
+//! <prefix>/lobbies/<name>   LobbyRecord as JSON, under the lobby's lease
+//! ```
+
+mod record;
+mod registration;
+pub mod select;
+mod view;
+
+pub use record::{Keyspace, KeyspaceError, Load, LobbyRecord, NodeRecord, Record, RecordError};
+pub use registration::{RegisterError, Registration, RegistrationConfig, RegistrationCounters};
+pub use view::{Listed, View, ViewConfig, ViewCounters};
