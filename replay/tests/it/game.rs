@@ -2,8 +2,8 @@
 //! as real games do on states that no tick of theirs would make.
 
 use tiltyard_engine::{
-    ActorId, Battle, BattleSpec, Game, Mode, Outcome, Registry, Save, Schedule, Seat, Stage, Step, Terms,
-    Tick, TickRecord, World, encode_keyframe, rng::Rng,
+    ActorId, Battle, BattleSpec, Command, Game, Mode, Outcome, Registry, Save, Schedule, Seat, Stage, Step,
+    Terms, Tick, TickRecord, World, encode_keyframe, rng::Rng,
 };
 use tiltyard_replay::{Ended, Header, Settings, Writer};
 
@@ -39,7 +39,7 @@ impl Game for Joust {
     }
 
     fn systems(schedule: &mut Schedule<Self>) {
-        schedule.add("walk", walk).add("fly", fly);
+        schedule.add("walk", walk).add("fly", fly).add("act", act);
     }
 
     fn modes() -> Vec<Mode<Rules>> {
@@ -99,6 +99,26 @@ fn fly(step: &mut Step<'_, Joust>) {
     }
 }
 
+/// Moves the third puppet a little.
+pub(crate) const NUDGE: u32 = 1;
+/// Gives points out of nothing.
+pub(crate) const GIFT: u32 = 2;
+/// Makes a puppet stand as nobody can.
+pub(crate) const TWIST: u32 = 3;
+/// The puppet that is nudged.
+pub(crate) const NUDGED: ActorId = ActorId(3);
+
+fn act(step: &mut Step<'_, Joust>) {
+    for command in step.commands {
+        match command {
+            Command::Act { value: NUDGE, .. } => step.world.rows::<Puppet>().write::<Place>()[2].at.y += 1.0,
+            Command::Act { value: GIFT, .. } => step.world.singleton_mut::<Score>().points[1] += 7,
+            Command::Act { value: TWIST, .. } => step.world.rows::<Puppet>().write::<Body>()[0].stance = 99,
+            _ => {}
+        }
+    }
+}
+
 pub(crate) fn spec() -> BattleSpec<Joust> {
     BattleSpec::bots(&Joust::modes()[0], 77)
 }
@@ -119,9 +139,6 @@ pub(crate) fn head(spec: &BattleSpec<Joust>) -> Header {
     }
 }
 
-/// Changes a state by hand.
-pub(crate) type Change = fn(&Battle<Joust>);
-
 /// What is changed between the battle and its recording.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Lie {
@@ -129,10 +146,10 @@ pub(crate) struct Lie {
     pub(crate) hash: Option<(u32, u64)>,
     /// Record of this tick gets another input of a seat.
     pub(crate) input: Option<(u32, usize)>,
-    /// The state itself is changed after this tick.
-    pub(crate) state: Option<(u32, Change)>,
-    /// Keyframe of this tick holds another state.
-    pub(crate) keyframe: Option<(u32, Change)>,
+    /// Something happens in this tick that the record does not hold.
+    pub(crate) hidden: Option<(u32, u32)>,
+    /// Something happened to the state in the keyframe of this tick, and there alone.
+    pub(crate) keyframe: Option<(u32, u32)>,
     /// Parts of the hash every so many ticks; never if 0.
     pub(crate) parts_every: u32,
     /// The end's hash.
@@ -149,16 +166,16 @@ pub(crate) fn recorded(ticks: u32, lie: Lie) -> Vec<u8> {
     let mut battle = Battle::new(spec.clone()).expect("a right game");
     let mut previous = TickRecord::neutral(Tick::ZERO, spec.roster.len());
     let mut bytes = Vec::new();
+    let mut other = Battle::new(spec).expect("a right game");
+    let (mut before, mut after) = (Save::default(), Save::default());
     for tick in 1..=ticks {
         let mut record = TickRecord::neutral(Tick::ZERO, 0);
         battle.bot_record(&mut record);
-        let mut hash = battle.step(&record).0;
-        if let Some((at, change)) = lie.state
-            && at == tick
-        {
-            change(&battle);
-            hash = rehash(&mut battle);
-        }
+        battle.save(&mut before);
+        let mut made = record.clone();
+        let happens = |lie: Option<(u32, u32)>| lie.filter(|(at, _)| *at == tick).map(|(_, value)| value);
+        made.commands.extend(happens(lie.hidden).map(|value| Command::Act { seat: Seat(0), value }));
+        let mut hash = battle.step(&made).0;
         // The recorded chain is consistent in itself: later records are differences to the changed one.
         let mut told = record.clone();
         if let Some((at, seat)) = lie.input
@@ -179,7 +196,14 @@ pub(crate) fn recorded(ticks: u32, lie: Lie) -> Vec<u8> {
             writer.hash_parts(battle.hashes().parts()).expect("a good sink");
         }
         if tick % KEYFRAME_TICKS == 0 {
-            writer.keyframe(tick, &keyframe(&battle, &previous, lie)).expect("a good sink");
+            battle.save(&mut after);
+            if let Some(value) = happens(lie.keyframe) {
+                other.restore(&before);
+                made.commands.push(Command::Act { seat: Seat(0), value });
+                other.step(&made);
+                other.save(&mut after);
+            }
+            writer.keyframe(tick, &encode_keyframe(&after, &previous)).expect("a good sink");
         }
     }
     let last = battle.state_hash().0;
@@ -187,31 +211,3 @@ pub(crate) fn recorded(ticks: u32, lie: Lie) -> Vec<u8> {
     writer.finish(Ended::Finished, &[], last).expect("a good sink");
     writer.into_sink()
 }
-
-fn keyframe(battle: &Battle<Joust>, record: &TickRecord<Say>, lie: Lie) -> Vec<u8> {
-    let (mut save, mut other) = (Save::default(), Battle::new(spec()).expect("a right game"));
-    battle.save(&mut save);
-    if let Some((at, change)) = lie.keyframe
-        && at == battle.tick().0
-    {
-        other.restore(&save);
-        change(&other);
-        other.save(&mut save);
-    }
-    encode_keyframe(&save, record)
-}
-
-/// The hash of a state that was changed by hand.
-fn rehash(battle: &mut Battle<Joust>) -> u64 {
-    let mut save = Save::default();
-    battle.save(&mut save);
-    battle.restore(&save);
-    battle.state_hash().0
-}
-
-/// Moves the third puppet a little.
-pub(crate) fn nudge(battle: &Battle<Joust>) {
-    battle.world().rows::<Puppet>().write::<Place>()[2].at.y += 1.0;
-}
-
-pub(crate) const NUDGED: ActorId = ActorId(3);

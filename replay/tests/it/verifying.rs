@@ -1,11 +1,15 @@
 //! Recordings of a real game, simulated again: what agrees, and where exactly what does not.
 
-use tiltyard_engine::{ActorId, Game, Registry, Schedule, Seat, Stage, Terms, World, rng::Rng};
+use tiltyard_engine::{
+    ActorId, Game, Registry, Schedule, Seat, Stage, Terms, Tick, TickRecord, World, decode_keyframe,
+    encode_keyframe, rng::Rng, testing::plant_divergence,
+};
 use tiltyard_replay::{
-    Finding, FirstDivergence, OnDamage, PlayError, Progress, SimulateError, Verdict, Writer, verify,
+    Content, Finding, FirstDivergence, Item, Kind, Label, OnDamage, PlayError, Progress, Reader,
+    SimulateError, Verdict, Writer, put_raw_block, verify,
 };
 
-use crate::game::{Body, Joust, Lie, NUDGED, Puppet, Score, head, nudge, recorded, spec};
+use crate::game::{GIFT, Joust, KEYFRAME_TICKS, Lie, NUDGE, NUDGED, Say, TWIST, head, recorded, spec};
 use crate::sample::Dice;
 
 fn judge(bytes: &[u8]) -> Verdict {
@@ -64,7 +68,7 @@ fn parts_of_the_hash_name_the_component_in_its_tick() {
 
 #[test]
 fn changed_state_is_found_with_actor_field_and_both_values() {
-    let first = difference(Lie { state: Some((200, nudge)), ..Lie::default() });
+    let first = difference(Lie { hidden: Some((200, NUDGE)), ..Lie::default() });
     assert_eq!(first.tick, 200);
     let address = first.address().expect("the keyframe of the very tick").clone();
     assert_eq!((address.tick.0, address.component, address.actor), (200, "Place", NUDGED));
@@ -76,9 +80,7 @@ fn changed_state_is_found_with_actor_field_and_both_values() {
 
 #[test]
 fn changed_singleton_is_found() {
-    let score =
-        |battle: &tiltyard_engine::Battle<Joust>| battle.world().singleton_mut::<Score>().points[1] += 7;
-    let first = difference(Lie { state: Some((150, score)), ..Lie::default() });
+    let first = difference(Lie { hidden: Some((150, GIFT)), ..Lie::default() });
     assert_eq!(first.tick, 150);
     let address = first.address().expect("a keyframe follows");
     assert_eq!((address.component, address.field.as_str()), ("Score", "points[1]"));
@@ -96,10 +98,59 @@ fn changed_hash_alone_is_told_from_a_changed_state() {
 
 #[test]
 fn changed_keyframe_is_found_with_its_field() {
-    let first = difference(Lie { keyframe: Some((200, nudge)), ..Lie::default() });
+    let first = difference(Lie { keyframe: Some((200, NUDGE)), ..Lie::default() });
     assert_eq!(first.tick, 200);
     assert!(matches!(first.finding, Finding::Keyframe(_)), "{first}");
     assert_eq!((first.actor(), first.field()), (Some(NUDGED), Some("at[1]")));
+}
+
+#[test]
+fn planted_bits_in_keyframes_are_all_named_exactly() {
+    let mut dice = Dice::new("planted_bits_in_keyframes_are_all_named_exactly");
+    let good = recorded(KEYFRAME_TICKS + 30, Lie::default());
+    let registry = Registry::of::<Joust>().expect("a right game");
+    let mut rng = Rng::new(dice.next(), 0, 0, 0);
+    let (mut named, mut refused) = (0, 0);
+    for _ in 0..300 {
+        // The same file up to its keyframe, and that keyframe with one bit flipped.
+        let mut reader = Reader::open(&good[..], OnDamage::Stop).expect("a header");
+        let (mut made, planted) = loop {
+            let Some(Item::Block(block)) = reader.next_item().expect("whole") else {
+                panic!("a keyframe is there")
+            };
+            if let Content::Keyframe(bytes) = block.content {
+                let (mut save, record) = decode_keyframe::<Say>(bytes, &registry, 8).expect("its own");
+                let planted = plant_divergence(&mut save, &registry, &mut rng);
+                let mut made = good[..block.offset as usize].to_vec();
+                let label =
+                    Label { kind: Kind::Keyframe, epoch: 1, first_tick: KEYFRAME_TICKS, tick_count: 0 };
+                put_raw_block(&mut made, label, &encode_keyframe(&save, &record));
+                break (made, planted);
+            }
+        };
+        made.extend_from_slice(&[0; 5]);
+        let verdict = judge(&made);
+        assert!(!verdict.verified && verdict.cut_bytes == 5);
+        match (verdict.first_divergence, verdict.stopped) {
+            (
+                Some(FirstDivergence { tick: KEYFRAME_TICKS, finding: Finding::Keyframe(address), .. }),
+                None,
+            ) => {
+                assert_eq!(
+                    (address.kind, address.component, address.actor, &address.field),
+                    (planted.kind, planted.component, planted.actor, &planted.field)
+                );
+                assert_ne!(address.left, address.right);
+                named += 1;
+            }
+            // A bit that makes a float infinite makes the keyframe no state at all.
+            (None, Some(PlayError::Simulate(SimulateError::Keyframe { tick: KEYFRAME_TICKS, .. }))) => {
+                refused += 1;
+            }
+            found => panic!("{planted:?}: {found:?}"),
+        }
+    }
+    assert!(named >= 280, "{named} named, {refused} refused");
 }
 
 #[test]
@@ -110,13 +161,17 @@ fn changed_end_is_found() {
 
 #[test]
 fn panic_of_the_game_is_a_refusal_with_its_tick() {
-    let stance = |battle: &tiltyard_engine::Battle<Joust>| {
-        battle.world().rows::<Puppet>().write::<Body>()[0].stance = 99;
-    };
     // A later part that begins with a state no tick would make: the file is sound, the game is not prepared.
-    let good = recorded(330, Lie { keyframe: Some((200, stance)), ..Lie::default() });
-    let later = later_part(&good, 200);
-    let verdict = verify::<Joust>(&later[..], OnDamage::Stop, |_| {}).expect("it starts");
+    let twisted = recorded(200, Lie { hidden: Some((200, TWIST)), ..Lie::default() });
+    let later = later_part(&twisted, 200);
+    let mut record = Vec::new();
+    TickRecord::<Say>::neutral(Tick(201), 8).encode(&TickRecord::neutral(Tick(200), 8), &mut record);
+    let mut payload = vec![record.len() as u8];
+    payload.extend_from_slice(&record);
+    let label = Label { kind: Kind::TickRecords, epoch: 1, first_tick: 201, tick_count: 1 };
+    let mut made = later;
+    put_raw_block(&mut made, label, &payload);
+    let verdict = judge(&made);
     assert_eq!(verdict.stopped, Some(PlayError::Simulate(SimulateError::Panicked { tick: 201 })));
     assert!(!verdict.verified);
 }
@@ -132,14 +187,13 @@ fn later_part_is_verified_from_its_keyframe() {
 
 /// The recording from a keyframe on, as a file of its own, without an end.
 fn later_part(bytes: &[u8], from: u32) -> Vec<u8> {
-    let mut reader = tiltyard_replay::Reader::open(bytes, OnDamage::Stop).expect("a header");
+    let mut reader = Reader::open(bytes, OnDamage::Stop).expect("a header");
     let header = tiltyard_replay::Header { part: 1, ..reader.header().clone() };
     let mut kept = header.to_bytes().expect("within bounds");
-    while let Some(tiltyard_replay::Item::Block(block)) = reader.next_item().expect("whole") {
+    while let Some(Item::Block(block)) = reader.next_item().expect("whole") {
         let tick = block.header.first_tick;
-        let end =
-            matches!(block.content, tiltyard_replay::Content::Index(_) | tiltyard_replay::Content::End(_));
-        let keyframe = matches!(block.content, tiltyard_replay::Content::Keyframe(_));
+        let end = matches!(block.content, Content::Index(_) | Content::End(_));
+        let keyframe = matches!(block.content, Content::Keyframe(_));
         if !end && (tick > from || keyframe && tick == from) {
             let at = block.offset as usize;
             kept.extend_from_slice(&bytes[at..at + block.header.block_bytes() as usize]);
@@ -164,14 +218,14 @@ fn takeover_from_another_state_is_found() {
         assert_eq!(found, expected);
     };
     check(Lie::default(), None);
-    check(Lie { keyframe: Some((200, nudge)), ..Lie::default() }, Some((200, Finding::Takeover)));
+    check(Lie { keyframe: Some((200, NUDGE)), ..Lie::default() }, Some((200, Finding::Takeover)));
 }
 
 /// Bytes of index and end.
 fn tail_bytes(bytes: &[u8]) -> usize {
-    let mut reader = tiltyard_replay::Reader::open(bytes, OnDamage::Stop).expect("a header");
-    while let Some(tiltyard_replay::Item::Block(block)) = reader.next_item().expect("whole") {
-        if let tiltyard_replay::Content::Index(_) = block.content {
+    let mut reader = Reader::open(bytes, OnDamage::Stop).expect("a header");
+    while let Some(Item::Block(block)) = reader.next_item().expect("whole") {
+        if let Content::Index(_) = block.content {
             return bytes.len() - block.offset as usize;
         }
     }
