@@ -68,7 +68,9 @@ impl Sequence {
         let after = header.first_tick.saturating_add(header.tick_count);
         match kind {
             Kind::Keyframe => {
-                if self.next_tick.is_some() && !raised {
+                // A takeover goes back, never ahead: there would be a hole.
+                let placed = self.next_tick.is_some() && (!raised || header.first_tick > newest);
+                if placed {
                     due("tick of the keyframe", header.first_tick, newest)?;
                 }
                 self.next_tick = Some(header.first_tick.saturating_add(1));
@@ -164,6 +166,8 @@ mod tests {
     fn higher_epoch_takes_over_by_a_keyframe_only() {
         let first = block(Kind::TickRecords, 4, 1, 30);
         check(0, &[first, block(Kind::Keyframe, 5, 20, 0), block(Kind::TickRecords, 5, 21, 9)], None);
+        check(0, &[first, block(Kind::Keyframe, 5, 30, 0)], None);
+        check(0, &[first, block(Kind::Keyframe, 5, 31, 0)], Some("tick of the keyframe"));
         check(0, &[first, block(Kind::TickRecords, 5, 31, 9)], Some("epoch without a keyframe"));
         check(0, &[first, block(Kind::Keyframe, 3, 30, 0)], Some("epoch"));
         check(0, &[first, block(Kind::Keyframe, 4, 20, 0)], Some("tick of the keyframe"));

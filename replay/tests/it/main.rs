@@ -2,6 +2,7 @@
 
 mod damage;
 mod game;
+mod golden;
 mod hostile;
 mod playing;
 mod sample;
