@@ -1,7 +1,7 @@
 //! A recording in a file of its own. Runs on the recording's thread: every call may wait for the disk.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::ending::Ended;
@@ -17,18 +17,39 @@ pub struct Durable {
     pub bytes: u64,
 }
 
-/// A sink that can be made durable.
+/// A sink that can be made durable, and written ahead.
 pub trait SyncSink: Write {
     /// Waits until everything written is on the disk.
     ///
     /// # Errors
     /// If the disk says so: then it is unknown what reached it, and asking again proves nothing.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// Writes `bytes` at the end, which is at `offset`, and makes the next write overwrite them.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    fn write_ahead(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Drops everything after the first `length` bytes.
+    ///
+    /// # Errors
+    /// If the sink cannot.
+    fn truncate(&mut self, length: u64) -> io::Result<()>;
 }
 
 impl SyncSink for File {
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn write_ahead(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)?;
+        self.seek(SeekFrom::Start(offset)).map(drop)
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
     }
 }
 
@@ -43,6 +64,9 @@ pub struct FileWriter<F = File> {
     durable: Durable,
     /// The folder's entry of the file is on the disk.
     entry_synced: bool,
+    /// Where the bytes end that were written ahead.
+    ahead_end: u64,
+    ahead: Vec<u8>,
 }
 
 impl FileWriter<File> {
@@ -64,12 +88,34 @@ impl<F: SyncSink> FileWriter<F> {
     /// As [`Writer::start`].
     pub fn start(file: F, path: &Path, header: &Header, settings: Settings) -> Result<Self, WriteError> {
         let writer = Writer::start(file, header, settings)?;
-        Ok(Self { writer, path: path.to_owned(), durable: Durable::default(), entry_synced: false })
+        let (path, durable) = (path.to_owned(), Durable::default());
+        Ok(Self { writer, path, durable, entry_synced: false, ahead_end: 0, ahead: Vec::new() })
     }
 
     /// The writer, for everything but the end.
     pub const fn writer(&mut self) -> &mut Writer<F> {
         &mut self.writer
+    }
+
+    /// Writes the open frame ahead: what was appended so far survives the death of the process, and the frame goes
+    /// on. The bytes are overwritten by the frame when it closes, so that the file ends up as if this had never been
+    /// called. Costs one write of what the frame holds; every third tick is often enough.
+    ///
+    /// # Errors
+    /// If the file refuses: the recording is incomplete.
+    pub fn checkpoint(&mut self) -> Result<(), WriteError> {
+        self.writer.check()?;
+        self.ahead.clear();
+        self.writer.put_open_frame(&mut self.ahead);
+        let offset = self.writer.bytes();
+        let end = offset + self.ahead.len() as u64;
+        let sink = self.writer.sink_mut();
+        // A frame that packed well may end before what was written ahead of it.
+        let stale = self.ahead_end > end;
+        let written = sink.write_ahead(offset, &self.ahead);
+        let written = written.and_then(|()| if stale { sink.truncate(end) } else { Ok(()) });
+        self.ahead_end = end;
+        written.map_err(|error| self.writer.fail(WriteError::Io { kind: error.kind(), offset }))
     }
 
     /// Closes the frame and waits until all of it is on the disk: 1 to 13 ms, so about once a second, from the
@@ -93,6 +139,9 @@ impl<F: SyncSink> FileWriter<F> {
     /// As [`Writer::finish`]. If only the sync fails, the file is whole for readers of this machine but not
     /// promised to outlive it: [`FileWriter::durable`] says how far it is.
     pub fn finish(&mut self, ended: Ended, outcome: &[u8], final_hash: u64) -> Result<Sealed, WriteError> {
+        self.writer.flush()?;
+        // Nothing may lie behind the end, at no moment.
+        self.checkpoint()?;
         let sealed = self.writer.finish(ended, outcome, final_hash)?;
         let synced = self.writer.sink_mut().sync().and_then(|()| self.sync_entry());
         synced.map_err(|error| WriteError::Sync { kind: error.kind() })?;

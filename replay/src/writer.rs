@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::bytes::{length_u32, put_varint};
 use crate::ending::{End, Ended, INDEX_ENTRIES_MAX, IndexEntry, OUTCOME_BYTES_MAX, put_index};
-use crate::format::{BLOCK_TICKS_MAX, Kind, Label, RAW_BYTES_MAX, put_block};
+use crate::format::{BLOCK_TICKS_MAX, Kind, Label, RAW_BYTES_MAX, put_block, put_raw_block};
 use crate::header::{Header, HeaderError};
 use crate::payload::{EVENTS_BYTES_MAX, PARTS_MAX, RECORD_BYTES_MAX};
 
@@ -307,6 +307,18 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
+    /// Writes the open frame to `out` as it would be if it ended here; the frame stays open.
+    pub(crate) fn put_open_frame(&self, out: &mut Vec<u8>) {
+        let Frame { first_tick, count: tick_count, records, hashes, .. } = &self.frame;
+        if *tick_count == 0 {
+            return;
+        }
+        let epoch = self.settings.epoch;
+        let label = |kind| Label { kind, epoch, first_tick: *first_tick, tick_count: *tick_count };
+        put_raw_block(out, label(Kind::StateHashes), hashes);
+        put_raw_block(out, label(Kind::TickRecords), records);
+    }
+
     /// Writes what is left, the index and the end. `final_hash` is the hash after the newest tick.
     ///
     /// # Errors
@@ -410,7 +422,7 @@ impl<W: Write> Writer<W> {
     /// The end stays as it is, so that the file's last bytes say where it begins.
     fn put_raw_payload(&mut self, kind: Kind, tick: u32) {
         let label = Label { kind, epoch: self.settings.epoch, first_tick: tick, tick_count: 0 };
-        crate::format::put_raw_block(&mut self.out, label, &self.payload);
+        put_raw_block(&mut self.out, label, &self.payload);
     }
 
     /// One write for all that stands in `out`.

@@ -4,6 +4,7 @@ mod damage;
 mod game;
 mod golden;
 mod hostile;
+mod killing;
 mod playing;
 mod sample;
 mod sinks;

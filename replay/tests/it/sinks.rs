@@ -108,6 +108,14 @@ impl SyncSink for BadSync {
         self.syncs += 1;
         if self.syncs == 3 { Err(io::Error::other("the disk lost a page")) } else { Ok(()) }
     }
+
+    fn write_ahead(&mut self, _: u64, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn truncate(&mut self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[test]
