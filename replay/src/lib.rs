@@ -2,6 +2,49 @@
 //!
 //! A recording is what went into a battle: a header, then append-only blocks, each with its own sync word,
 //! lengths and checksums. `docs/REPLAY.md` gives every byte.
+//!
+//! ```
+//! use tiltyard_replay::{Content, Ended, Header, Item, OnDamage, Reader, Settings, Summary, Writer};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let header = Header {
+//!     rate_hz: 30,
+//!     protocol_hash: [7; 16],
+//!     tables_hash: [0; 16],
+//!     battle: 1,
+//!     seed: 42,
+//!     start_unix_ms: 1_700_000_000_000,
+//!     part: 0,
+//!     build: "example".to_owned(),
+//!     seat_names: vec!["Ada".to_owned()],
+//!     spec: Vec::new(),
+//! };
+//! let mut writer = Writer::start(Vec::new(), &header, Settings::new(1, header.rate_hz))?;
+//! for tick in 1..=90 {
+//!     writer.append(tick, b"what went into the tick", u64::from(tick))?;
+//! }
+//! let sealed = writer.finish(Ended::Finished, b"outcome", 90)?;
+//! let file = writer.into_sink();
+//!
+//! // Torn anywhere, a recording plays up to its last whole block.
+//! let torn = &file[..file.len() - 100];
+//! let mut reader = Reader::open(torn, OnDamage::Stop)?;
+//! let mut ticks = 0;
+//! while let Some(item) = reader.next_item()? {
+//!     if let Item::Block(block) = item
+//!         && let Content::TickRecords(records) = block.content
+//!     {
+//!         ticks += records.count();
+//!     }
+//! }
+//! assert_eq!(ticks, 90);
+//! assert!(!reader.is_complete() && reader.cut_bytes() > 0);
+//! assert_eq!(Summary::read(&file[..])?.recording_hash, sealed.recording_hash);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`verify`] simulates a recording again and compares every hash; a [`Player`] goes to any of its ticks.
+#![forbid(unsafe_code)]
 
 mod bytes;
 mod divergence;
