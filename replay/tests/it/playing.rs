@@ -7,6 +7,7 @@ use tiltyard_replay::{PlayError, Player};
 
 use crate::game::{Joust, Lie, recorded, spec};
 use crate::sample::Dice;
+use crate::verifying::{later_part, taken_over};
 
 type Play = Player<Joust, Cursor<Vec<u8>>>;
 
@@ -66,4 +67,34 @@ fn player_at_damage_stays_and_seeks_past_it() {
     assert_eq!(player.battle().state_hash().0, hashes[249]);
     assert_eq!(player.seek(20), Ok(20));
     assert_eq!(player.battle().state_hash().0, hashes[19]);
+}
+
+#[test]
+fn later_part_plays_from_its_keyframe_on() {
+    let hashes = straight(&spec(), 330);
+    let later = later_part(&recorded(330, Lie::default()), 200);
+    let mut player = Play::open(Cursor::new(later)).expect("a recording");
+    assert_eq!((player.tick(), player.last_tick()), (200, 330));
+    assert_eq!(player.battle().state_hash().0, hashes[199]);
+    assert_eq!(player.seek(199), Err(PlayError::TooEarly { first: 200 }));
+    assert_eq!(player.seek(250), Ok(250));
+    assert_eq!(player.battle().state_hash().0, hashes[249]);
+    assert_eq!(player.seek(200), Ok(200));
+    assert_eq!(player.battle().state_hash().0, hashes[199]);
+}
+
+#[test]
+fn takeover_goes_back_to_its_keyframe_and_on() {
+    let hashes = straight(&spec(), 330);
+    let mut player = Play::open(Cursor::new(taken_over(Lie::default()))).expect("a recording");
+    let mut played = Vec::new();
+    while let Some(hash) = player.step().expect("whole") {
+        assert_eq!(hash.0, hashes[player.tick() as usize - 1]);
+        played.push(player.tick());
+    }
+    assert_eq!(played, (1..=230).chain(201..=330).collect::<Vec<_>>());
+    for tick in [215, 214, 330, 231, 5, 200, 201] {
+        assert_eq!(player.seek(tick), Ok(tick));
+        assert_eq!(player.battle().state_hash().0, hashes[tick as usize - 1], "tick {tick}");
+    }
 }

@@ -186,7 +186,7 @@ fn later_part_is_verified_from_its_keyframe() {
 }
 
 /// The recording from a keyframe on, as a file of its own, without an end.
-fn later_part(bytes: &[u8], from: u32) -> Vec<u8> {
+pub(crate) fn later_part(bytes: &[u8], from: u32) -> Vec<u8> {
     let mut reader = Reader::open(bytes, OnDamage::Stop).expect("a header");
     let header = tiltyard_replay::Header { part: 1, ..reader.header().clone() };
     let mut kept = header.to_bytes().expect("within bounds");
@@ -205,13 +205,7 @@ fn later_part(bytes: &[u8], from: u32) -> Vec<u8> {
 #[test]
 fn takeover_from_another_state_is_found() {
     let check = |lie: Lie, expected: Option<(u32, Finding)>| {
-        let good = recorded(230, Lie::default());
-        // Epoch 1 until tick 230; epoch 2 goes on from the keyframe of tick 200.
-        let end = good.len() - tail_bytes(&good);
-        let mut both = good[..end].to_vec();
-        let head = head(&spec()).to_bytes().expect("within bounds").len();
-        let later = later_part(&recorded(330, lie), 200);
-        both.extend(raised(&later[head..]));
+        let both = taken_over(lie);
         let verdict = judge(&both);
         assert_eq!(verdict.stopped, None);
         let found = verdict.first_divergence.map(|first| (first.tick, first.finding));
@@ -219,6 +213,15 @@ fn takeover_from_another_state_is_found() {
     };
     check(Lie::default(), None);
     check(Lie { keyframe: Some((200, NUDGE)), ..Lie::default() }, Some((200, Finding::Takeover)));
+}
+
+/// Epoch 1 until tick 230; epoch 2 goes on from the keyframe of tick 200, in which `lie` may be told.
+pub(crate) fn taken_over(lie: Lie) -> Vec<u8> {
+    let good = recorded(230, Lie::default());
+    let mut both = good[..good.len() - tail_bytes(&good)].to_vec();
+    let head = head(&spec()).to_bytes().expect("within bounds").len();
+    both.extend(raised(&later_part(&recorded(330, lie), 200)[head..]));
+    both
 }
 
 /// Bytes of index and end.
