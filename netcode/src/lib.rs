@@ -16,6 +16,8 @@ pub mod link;
 pub mod message;
 mod packet;
 mod replay_window;
+#[cfg(feature = "shell")]
+pub mod shell;
 pub mod snapshot_feed;
 pub mod tick_sync;
 mod time;
