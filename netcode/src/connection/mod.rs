@@ -454,6 +454,13 @@ impl Session {
     }
 }
 
+#[cfg(test)]
+impl Session {
+    pub(crate) fn push_raw_kcp(&mut self, block: &[u8]) {
+        self.reliable.push_raw(block);
+    }
+}
+
 impl From<ReliableError> for CloseReason {
     fn from(error: ReliableError) -> Self {
         match error {

@@ -28,7 +28,9 @@ const PUSH: u8 = 81;
 const ACK: u8 = 82;
 const WINS: u8 = 84;
 
-const SEGMENTS_MAX: usize = 32;
+/// As many as fit into a block: KCP packs its acknowledgements that tightly, so a lower bound (32 was tried) refuses
+/// honest peers after a burst, and they never recover.
+const SEGMENTS_MAX: usize = MTU / HEADER;
 const NUMBER_END: u32 = 1 << 30;
 /// An acknowledgement that took longer than this is nothing that a session could still use.
 const ROUND_TRIP_MAX_MS: u32 = 60_000;
@@ -303,6 +305,14 @@ impl Reliable {
         }
         self.ready.extend_from_slice(&written);
         written.clear();
+    }
+}
+
+#[cfg(test)]
+impl Reliable {
+    pub(crate) fn push_raw(&mut self, block: &[u8]) {
+        self.ready.extend(u16::try_from(block.len()).expect("a block").to_le_bytes());
+        self.ready.extend(block);
     }
 }
 

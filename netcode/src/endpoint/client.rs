@@ -510,6 +510,16 @@ impl Client {
     }
 }
 
+#[cfg(test)]
+impl Client {
+    /// Sends a KCP block of the test's own making in the next packet.
+    pub(super) fn send_raw_kcp(&mut self, block: &[u8]) {
+        if let State::Connected { session, .. } = &mut self.state {
+            session.push_raw_kcp(block);
+        }
+    }
+}
+
 impl Retry {
     /// Counts a sending if one is due.
     fn poll(&mut self, now: Millis) -> Option<()> {

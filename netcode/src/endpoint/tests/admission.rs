@@ -63,7 +63,7 @@ fn the_protocol_hash_of_token_and_client_must_be_the_battles() {
     let mut world = World::new(CLEAN, 1);
     let told = outcome(&mut world, config(&crate::token::Claims { protocol_hash: other, ..claims(3) }));
     let differs = Told::Denied(DenyReason::ProtocolHash { here: PROTOCOL, theirs: other });
-    assert_eq!(told, [differs.clone()]);
+    assert_eq!(told, std::slice::from_ref(&differs));
     let told = outcome(&mut world, crate::ClientConfig { protocol_hash: other, ..config(&claims(3)) });
     assert_eq!(told, [differs]);
 }

@@ -1,0 +1,304 @@
+//! Bytes from strangers and from bad players (list B of the faults).
+
+use std::net::SocketAddr;
+
+use super::world::*;
+use crate::connection::CloseReason;
+use crate::handshake::{CHALLENGE_LEN, CONNECT_LEN, HELLO_LEN};
+use crate::link::{LinkConfig, Random, seed_from_environment};
+use crate::time::Millis;
+use crate::{ClientConfig, LaneWish, Server};
+
+const CLEAN: LinkConfig = LinkConfig { delay_ms: 20, jitter_ms: 0, loss: 0, reorder: 0, duplicate: 0 };
+
+fn stranger(number: u64) -> SocketAddr {
+    let [.., b, c, d] = number.to_be_bytes();
+    SocketAddr::from(([10, b, c, d], 1_000 + (number % 50_000) as u16))
+}
+
+fn hello() -> Vec<u8> {
+    let mut hello = vec![1, b'T', b'Y', b'1'];
+    hello.resize(HELLO_LEN, 0x5A);
+    hello
+}
+
+/// Everything the server says to `datagram` from `from`, in bytes.
+fn answer_len(server: &mut Server, now: Millis, from: SocketAddr, datagram: &[u8]) -> usize {
+    server.handle_datagram(now, from, &mut datagram.to_vec());
+    let (mut out, mut total) = (Vec::new(), 0);
+    while let Some(transmit) = server.poll_transmit(now, &mut out) {
+        assert_eq!(transmit.to, from);
+        total += out.len();
+    }
+    total
+}
+
+/// What the counters say was refused.
+fn refused(server: &Server) -> u64 {
+    let counted = ["datagrams_in", "bytes_in", "datagrams_out", "bytes_out", "hellos"];
+    server.counters().iter().filter(|(name, _)| !counted.contains(name)).map(|(_, value)| value).sum()
+}
+
+#[test]
+fn b1_b2_b3_b4_b5_strangers_bytes_are_counted_one_by_one_and_leave_nothing() {
+    let seed = seed_from_environment(3);
+    let mut random = Random::new(seed);
+    let mut world = World::new(CLEAN, 1);
+    let mut sent = 0;
+    for round in 0..20_000_u64 {
+        let len = match round % 5 {
+            0 => random.below(18),
+            1 => 1_190 + random.below(400),
+            2 => [HELLO_LEN as u64, CONNECT_LEN as u64, CHALLENGE_LEN as u64][random.below(3) as usize],
+            _ => random.below(1_201),
+        };
+        let mut datagram = vec![0; len as usize];
+        random.fill(&mut datagram);
+        // Half of them begin like something that exists, of another version or length.
+        if random.is_hit(5_000) && datagram.len() > 4 {
+            datagram[0] = [1, 2, 3, 4, 5, 6, 0x80, 0xC0][random.below(8) as usize];
+            datagram[1..4].copy_from_slice(if random.is_hit(5_000) { b"TY1" } else { b"TY2" });
+        }
+        if datagram.len() == HELLO_LEN && datagram.starts_with(b"\x01TY1") {
+            continue;
+        }
+        sent += 1;
+        let answer = answer_len(&mut world.server, Millis(1_000_000), stranger(round), &datagram);
+        assert_eq!(answer, 0, "SEED={seed} round {round}");
+        assert_eq!(refused(&world.server), sent, "SEED={seed} round {round}: {:?}", world.server.counters());
+    }
+    assert_eq!((world.server.connections(), world.server.poll_timeout()), (0, None));
+}
+
+#[test]
+fn a_hello_that_is_smaller_than_its_challenge_gets_none() {
+    let mut world = World::new(CLEAN, 1);
+    let now = world.now;
+    assert_eq!(answer_len(&mut world.server, now, stranger(1), &hello()), CHALLENGE_LEN);
+    for len in 0..HELLO_LEN {
+        assert_eq!(answer_len(&mut world.server, now, stranger(1), &hello()[..len]), 0, "{len}");
+    }
+    let mut longer = hello();
+    longer.push(0);
+    assert_eq!(answer_len(&mut world.server, now, stranger(1), &longer), 0);
+}
+
+#[test]
+fn b8_b9_a_flood_of_hellos_is_answered_with_less_than_it_sends_and_remembered_by_nobody() {
+    let mut world = World::new(CLEAN, 1);
+    for number in 0..100_000 {
+        answer_len(&mut world.server, Millis(1_000_000 + number / 100), stranger(number), &hello());
+    }
+    let counters = world.server.counters();
+    assert_eq!((counters.hellos, counters.answers_dropped), (100_000, 0));
+    assert!(counters.bytes_out <= counters.bytes_in, "{} out, {} in", counters.bytes_out, counters.bytes_in);
+    assert_eq!((world.server.connections(), world.server.slots.len()), (0, 0));
+    assert!(world.server.scratch.capacity() <= 2_048);
+}
+
+#[test]
+fn answers_that_the_socket_does_not_take_are_bounded() {
+    let mut world = World::new(CLEAN, 1);
+    for number in 0..2_000 {
+        world.server.handle_datagram(Millis(1), stranger(number), &mut hello());
+    }
+    assert_eq!(world.server.counters().answers_dropped, 2_000 - crate::limits::ANSWERS_PENDING_MAX as u64);
+}
+
+#[test]
+fn b7_a_connect_with_a_cookie_of_another_address_is_dropped() {
+    let mut world = World::new(CLEAN, 1);
+    let player = world.join(config(&claims(3)));
+    let connect = connect_of(&mut world, player);
+    let now = world.now;
+    assert_eq!(answer_len(&mut world.server, now, stranger(1), &connect), 0);
+    assert_eq!(world.server.counters().bad_cookie, 1);
+    let home = world.players[player].address;
+    assert!(answer_len(&mut world.server, now, home, &connect) > 0);
+    // Replayed by its owner it draws the same ACCEPT; after the cookie's time it draws nothing.
+    assert!(answer_len(&mut world.server, now, home, &connect) <= connect.len());
+    assert_eq!(world.server.counters().accepted, 1);
+    assert_eq!(answer_len(&mut world.server, now + 30_000, home, &connect), 0);
+}
+
+#[test]
+fn every_flipped_bit_of_a_connect_is_refused_without_an_answer() {
+    let mut world = World::new(CLEAN, 1);
+    let player = world.join(config(&claims(3)));
+    let connect = connect_of(&mut world, player);
+    let (now, home) = (world.now, world.players[player].address);
+    for bit in 0..connect.len() * 8 {
+        let mut altered = connect.clone();
+        altered[bit / 8] ^= 1 << (bit % 8);
+        let answer = answer_len(&mut world.server, now, home, &altered);
+        // The token's battle id is open: a battle that is not here is said to be elsewhere.
+        let names_another_battle = (100 + 36..100 + 44).contains(&(bit / 8));
+        assert!(answer == 0 || names_another_battle, "bit {bit} drew {answer} bytes");
+        assert_eq!(world.server.counters().accepted, 0, "bit {bit}");
+    }
+}
+
+#[test]
+fn b12_what_only_the_other_side_may_say_is_counted_as_that() {
+    let mut world = World::new(CLEAN, 1);
+    let (player, _) = world.join_and_wait(config(&claims(3)));
+    let now = world.now;
+    for kind in [2, 4, 5, 6] {
+        let mut datagram = vec![kind, b'T', b'Y', b'1'];
+        datagram.resize(100, 0);
+        assert_eq!(answer_len(&mut world.server, now, stranger(1), &datagram), 0);
+    }
+    assert_eq!(answer_len(&mut world.server, now, stranger(1), &[0xC0; 60]), 0);
+    assert_eq!(world.server.counters().wrong_side, 5);
+    let server = world.server_address;
+    world.players[player].client.handle_datagram(now, server, &mut [0x80; 60]);
+    assert_eq!(world.players[player].client.counters().wrong_side, 1);
+}
+
+#[test]
+fn b6_b10_altered_and_replayed_packets_are_dropped_and_the_session_goes_on() {
+    let mut world = World::new(CLEAN, 1);
+    let (player, connection) =
+        world.join_and_wait(ClientConfig { lane: LaneWish::Datagram, ..config(&claims(3)) });
+    world.run(100);
+    let (now, home) = (world.now, world.players[player].address);
+    let mut packet = Vec::new();
+    world.players[player].client.send_feed(now, b"once").unwrap();
+    world.players[player].client.poll_transmit(now, &mut packet).unwrap();
+    for bit in 0..packet.len() * 8 {
+        let mut altered = packet.clone();
+        altered[bit / 8] ^= 1 << (bit % 8);
+        world.server.handle_datagram(now, home, &mut altered);
+    }
+    // A flipped bit of the number may name a packet that came before.
+    let replayed = world.server.counters().replayed;
+    for _ in 0..10 {
+        world.server.handle_datagram(now, home, &mut packet.clone());
+    }
+    world.run(100);
+    let heard = |heard: &&Heard| matches!(heard, Heard::Message(_, _, bytes) if bytes == b"once");
+    assert_eq!(world.heard.iter().filter(heard).count(), 1);
+    assert_eq!(world.server.counters().replayed - replayed, 9);
+    assert!(world.server.stats(world.now, connection).is_some() && world.ends(connection).is_empty());
+}
+
+#[test]
+fn b37_what_exceeds_the_tokens_budget_is_dropped_and_counted() {
+    let mut world = World::new(CLEAN, 1);
+    let capped = crate::token::Claims { inputs_per_second_max: 50, ..claims(3) };
+    let (player, _) = world.join_and_wait(ClientConfig { lane: LaneWish::Datagram, ..config(&capped) });
+    world.run(2_000 - (world.now.0 % 1_000));
+    let now = world.now;
+    let mut out = Vec::new();
+    for _ in 0..1_000 {
+        world.players[player].client.send_feed(now, b"flood").unwrap();
+        while world.players[player].client.poll_transmit(now, &mut out).is_some() {
+            let home = world.players[player].address;
+            world.server.handle_datagram(now, home, &mut out);
+        }
+    }
+    let before = world.heard.len();
+    world.run(1);
+    assert!(world.heard.len() - before <= 50, "{}", world.heard.len() - before);
+    assert!(world.server.counters().over_budget >= 950);
+}
+
+#[test]
+fn b25_b32_hostile_kcp_inside_a_valid_session_never_panics_and_stays_bounded() {
+    let seed = seed_from_environment(17);
+    let mut random = Random::new(seed);
+    for round in 0..60 {
+        let mut world = World::new(CLEAN, seed + round);
+        let (player, connection) = world.join_and_wait(config(&unlimited(3)));
+        world.run(10);
+        world.server.send_reliable(world.now, connection, &[1; 5_000]).unwrap();
+        for _ in 0..200 {
+            let block = hostile_block(&mut random);
+            world.players[player].client.send_raw_kcp(&block);
+            world.run(1 + random.below(3));
+        }
+        if let Some(stats) = world.server.stats(world.now, connection) {
+            assert!(stats.reliable_bytes_waiting <= 20_000, "SEED={seed} round {round}: {stats:?}");
+        }
+        // An honest player beside him plays on.
+        let (other, _) = world.join_and_wait(config(&claims(4)));
+        assert!(world.players[other].client.is_connected());
+    }
+}
+
+#[test]
+fn b31_a_hundred_thousand_duplicate_pushes_do_not_grow_the_acknowledgements() {
+    let mut world = World::new(LinkConfig { delay_ms: 1, ..CLEAN }, 1);
+    let (player, connection) = world.join_and_wait(config(&unlimited(3)));
+    let mut push = kcp_segment(81, 0, 0, 5, 0, 4);
+    push.extend_from_slice(&[9; 4]);
+    let block: Vec<u8> = push.repeat(32);
+    let before = world.server.stats(world.now, connection).unwrap();
+    for _ in 0..100_000 / 32 {
+        world.players[player].client.send_raw_kcp(&block);
+        world.step();
+    }
+    let after = world.server.stats(world.now, connection).expect("still here");
+    // Each duplicate is acknowledged once, in the packet that answers it: nothing piles up.
+    let per_block = (after.reliable_bytes_out - before.reliable_bytes_out) / (100_000 / 32);
+    assert!(per_block <= 33 * 24, "{per_block} bytes a block");
+}
+
+#[test]
+fn a_message_announced_longer_than_allowed_ends_the_connection() {
+    let mut world = World::new(CLEAN, 1);
+    let (player, connection) = world.join_and_wait(config(&claims(3)));
+    let mut push = kcp_segment(81, 0, 0, 0, 0, 4);
+    push.extend_from_slice(&u32::MAX.to_le_bytes());
+    world.players[player].client.send_raw_kcp(&push);
+    world.run(100);
+    assert_eq!(world.ends(connection), [CloseReason::Misbehaved]);
+    assert_eq!(world.players[player].told.last(), Some(&Told::Closed(CloseReason::Misbehaved)));
+}
+
+/// Runs until the client has a CONNECT to send, and takes it from the wire.
+fn connect_of(world: &mut World, player: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    let (now, home, server) = (world.now, world.players[player].address, world.server_address);
+    let client = &mut world.players[player].client;
+    client.poll_transmit(now, &mut out).expect("a HELLO");
+    world.server.handle_datagram(now, home, &mut out);
+    world.server.poll_transmit(now, &mut out).expect("a CHALLENGE");
+    client.handle_datagram(now, server, &mut out);
+    client.poll_transmit(now, &mut out).expect("a CONNECT");
+    assert_eq!(out.len(), CONNECT_LEN);
+    out
+}
+
+/// Segments that are nearly right: one field or two from the edges.
+fn hostile_block(random: &mut Random) -> Vec<u8> {
+    const EDGES: [u32; 12] =
+        [0, 1, 5, 127, 128, 1 << 29, (1 << 30) - 1, 1 << 30, 0x7FFF_FFFF, 0x8000_0000, 0x8000_0001, u32::MAX];
+    let mut block = Vec::new();
+    for _ in 0..1 + random.below(40) {
+        let mut edge = || EDGES[random.below(EDGES.len() as u64) as usize];
+        let (ts, sn, una) = (edge(), edge(), edge());
+        let small = random.below(8) as u32;
+        let len = if random.is_hit(1_000) { EDGES[random.below(12) as usize] } else { small };
+        let command = if random.is_hit(500) { random.below(256) as u8 } else { 81 + random.below(4) as u8 };
+        let fragment = if random.is_hit(1_000) { random.below(256) as u8 } else { 0 };
+        let mut segment = kcp_segment(command, fragment, ts, sn, una, len);
+        segment.extend(std::iter::repeat_n(3, small as usize));
+        block.extend(segment);
+    }
+    block.truncate(1_150);
+    block
+}
+
+fn kcp_segment(command: u8, fragment: u8, ts: u32, sn: u32, una: u32, len: u32) -> Vec<u8> {
+    let mut segment = 0x3153_5954_u32.to_le_bytes().to_vec();
+    segment.extend([command, fragment, 128, 0]);
+    for field in [ts, sn, una, len] {
+        segment.extend(field.to_le_bytes());
+    }
+    segment
+}
+
+fn unlimited(seat: u16) -> crate::token::Claims {
+    crate::token::Claims { bytes_per_second_max: u32::MAX, inputs_per_second_max: u32::MAX, ..claims(seat) }
+}
