@@ -1,0 +1,235 @@
+//! Broadcast: what each client is told after a tick, on the feed it takes.
+//!
+//! Frame feed: the records of all ticks that the client has not acknowledged, with the newest state hash. Snapshot
+//! feed: the newest state against the newest baseline that the client acknowledged. Who is too far behind, or asks,
+//! gets a keyframe on the reliable lane.
+
+use tiltyard_engine::{Battle, Game, Record, Save, Seat, Tick, TickRecord, encode_keyframe, snapshot};
+use tiltyard_netcode::message::{End, FRAME_RUN_MAX, Frame, InputReport, Keyframe, Snapshot, Start};
+use tiltyard_netcode::{ConnectionId, Epoch, Feed};
+
+use crate::frame_log::FrameLog;
+use crate::intake::Intake;
+use crate::room::RoomEnd;
+use crate::seats::{Client, Seats};
+use crate::snapshots::Snapshots;
+
+/// How a message wants to travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It must arrive.
+    Reliable,
+    /// The newest counts; the session's policy chooses the lane.
+    Feed,
+}
+
+/// Messages on their way to the sessions. The buffers are kept from tick to tick.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    bytes: Vec<u8>,
+    messages: Vec<(ConnectionId, Way, std::ops::Range<usize>)>,
+}
+
+impl Outgoing {
+    /// Adds a message.
+    pub fn push(&mut self, connection: ConnectionId, way: Way, message: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(message);
+        self.messages.push((connection, way, start..self.bytes.len()));
+    }
+
+    /// The messages in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (ConnectionId, Way, &[u8])> {
+        self.messages.iter().map(|(connection, way, bytes)| (*connection, *way, &self.bytes[bytes.clone()]))
+    }
+
+    /// Forgets all messages.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.messages.clear();
+    }
+}
+
+/// What a battle's clients are told.
+#[derive(Debug)]
+pub struct Broadcast {
+    epoch: Epoch,
+    spec: Vec<u8>,
+    log: FrameLog,
+    snapshots: Snapshots,
+    save: Save,
+    message: Vec<u8>,
+}
+
+impl Broadcast {
+    /// Nothing was said yet. `spec` is what every client is told first.
+    #[must_use]
+    pub fn new(epoch: Epoch, spec: Vec<u8>) -> Self {
+        let (log, snapshots) = (FrameLog::default(), Snapshots::default());
+        Self { epoch, spec, log, snapshots, save: Save::default(), message: Vec::new() }
+    }
+
+    /// Adds the newest tick's record to the log and returns its bytes.
+    pub fn log<I: Record>(&mut self, record: &TickRecord<I>, previous: &TickRecord<I>) -> &[u8] {
+        self.log.push(record, previous)
+    }
+
+    /// The newest state as a keyframe.
+    pub fn keyframe<G: Game>(&mut self, battle: &Battle<G>, newest: &TickRecord<G::Input>) -> Vec<u8> {
+        battle.save(&mut self.save);
+        encode_keyframe(&self.save, newest)
+    }
+
+    /// Tells a new client what the battle started from and, for the frame feed, where it stands.
+    pub fn welcome<G: Game>(
+        &mut self,
+        battle: &Battle<G>,
+        newest: &TickRecord<G::Input>,
+        client: &mut Client,
+        out: &mut Outgoing,
+    ) {
+        let rate_hz = battle.spec().terms.rate.hz();
+        Start { epoch: self.epoch, tick: battle.tick().0, rate_hz, spec: &self.spec }
+            .encode(&mut self.message);
+        out.push(client.connection, Way::Reliable, &self.message);
+        if client.feed == Feed::Frame {
+            self.send_keyframe(battle, newest, client, out);
+        }
+    }
+
+    /// Feeds all clients after a tick.
+    pub fn tick<G: Game>(
+        &mut self,
+        battle: &Battle<G>,
+        newest: &TickRecord<G::Input>,
+        seats: &mut Seats,
+        intake: &mut Intake<G::Input>,
+        out: &mut Outgoing,
+    ) {
+        let rate = battle.spec().terms.rate;
+        let mut taken = false;
+        for (seat, client) in seats.clients() {
+            let report = report(intake, seat, rate.hz());
+            match client.feed {
+                Feed::Snapshot => {
+                    if !std::mem::replace(&mut taken, true) {
+                        self.snapshots.take(battle);
+                    }
+                    self.send_snapshot(battle, client, report, out);
+                }
+                Feed::Frame => match self.next_for(client, rate.hz()) {
+                    Next::Frames => self.send_frames(battle, client, report, out),
+                    Next::Keyframe => self.send_keyframe(battle, newest, client, out),
+                    Next::Wait => {}
+                },
+            }
+        }
+    }
+
+    /// Tells all clients that the battle is over.
+    pub fn end(&mut self, end: &RoomEnd, seats: &mut Seats, out: &mut Outgoing) {
+        let outcome = end.outcome.map(|outcome| outcome.to_bytes());
+        let outcome = outcome.as_ref().map_or(&[][..], |bytes| bytes);
+        End { epoch: self.epoch, tick: end.tick.0, state_hash: end.final_hash.0, outcome }
+            .encode(&mut self.message);
+        for (_, client) in seats.clients() {
+            out.push(client.connection, Way::Reliable, &self.message);
+        }
+    }
+
+    /// Snapshots that were encoded, and those that another seat's encode served.
+    #[must_use]
+    pub fn encodes(&self) -> (u64, u64) {
+        self.snapshots.encodes()
+    }
+
+    fn send_snapshot<G: Game>(
+        &mut self,
+        battle: &Battle<G>,
+        client: &Client,
+        report: InputReport,
+        out: &mut Outgoing,
+    ) {
+        let (baseline, shared) = self.snapshots.body(battle, client.snapshot_acknowledged);
+        let snapshot = Snapshot {
+            epoch: self.epoch,
+            tick: battle.tick().0,
+            baseline: baseline.map(|tick| tick.0),
+            view: u32::from(snapshot::VIEW_FULL),
+            view_hash: battle.state_hash().0,
+            report,
+            shared,
+            // The full view leaves nothing that one seat alone may know.
+            private: &[],
+        };
+        snapshot.encode(&mut self.message);
+        out.push(client.connection, Way::Feed, &self.message);
+    }
+
+    fn send_frames<G: Game>(
+        &mut self,
+        battle: &Battle<G>,
+        client: &Client,
+        report: InputReport,
+        out: &mut Outgoing,
+    ) {
+        let newest = self.log.newest();
+        let first = client.frames_held.next();
+        if first > newest {
+            return;
+        }
+        let log = &self.log;
+        let run =
+            (first.0..newest.0 + 1).map(|tick| log.get(Tick(tick)).expect("the log goes back far enough"));
+        Frame::encode(&mut self.message, self.epoch, newest.0, battle.state_hash().0, report, run);
+        out.push(client.connection, Way::Feed, &self.message);
+    }
+
+    fn send_keyframe<G: Game>(
+        &mut self,
+        battle: &Battle<G>,
+        newest: &TickRecord<G::Input>,
+        client: &mut Client,
+        out: &mut Outgoing,
+    ) {
+        let state = self.keyframe(battle, newest);
+        let (epoch, tick, state_hash) = (self.epoch, battle.tick().0, battle.state_hash().0);
+        // The container holds the inputs as well.
+        Keyframe { epoch, tick, state_hash, inputs: &[], state: &state }.encode(&mut self.message);
+        out.push(client.connection, Way::Reliable, &self.message);
+        client.frames_held = battle.tick();
+        client.keyframe_sent = battle.tick();
+        client.keyframe_wanted = false;
+    }
+
+    /// What a client on the frame feed gets. Keyframes are large: one a second at most, whatever the client says.
+    fn next_for(&self, client: &Client, rate_hz: u16) -> Next {
+        let newest = self.log.newest();
+        let lost = newest.since(client.frames_held) as usize > FRAME_RUN_MAX;
+        let allowed = newest.since(client.keyframe_sent) >= u32::from(rate_hz);
+        match (lost, client.keyframe_wanted) {
+            (true, _) | (_, true) if allowed => Next::Keyframe,
+            (true, _) => Next::Wait,
+            (false, _) => Next::Frames,
+        }
+    }
+}
+
+/// What a client on the frame feed gets.
+enum Next {
+    /// The records that it does not hold.
+    Frames,
+    /// The whole state.
+    Keyframe,
+    /// Nothing: it had a keyframe just now.
+    Wait,
+}
+
+fn report<I: Record>(intake: &mut Intake<I>, seat: Seat, rate_hz: u16) -> InputReport {
+    let (newest, ticks) = intake.report(seat);
+    let lead_ms = i32::from(ticks) * 1000 / i32::from(rate_hz);
+    let lead_ms = i16::try_from(lead_ms).unwrap_or(if lead_ms < 0 { i16::MIN } else { i16::MAX });
+    InputReport { newest_tick: newest.map(|tick| tick.0), lead_ms }
+}
+
+const _: () = assert!(FRAME_RUN_MAX <= crate::frame_log::FRAMES_KEPT as usize, "the log covers every run");

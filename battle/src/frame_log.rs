@@ -1,0 +1,79 @@
+//! The newest tick records as bytes: what the frame feed sends, redundantly, and late joiners go on from.
+
+use tiltyard_engine::{Record, Tick, TickRecord};
+
+/// How many ticks are kept. A client that is further behind gets a keyframe.
+pub const FRAMES_KEPT: u32 = 64;
+
+/// The encoded records of the last [`FRAMES_KEPT`] ticks.
+#[derive(Debug)]
+pub struct FrameLog {
+    /// The record of tick `t` lies at `t % FRAMES_KEPT`.
+    slots: Vec<Vec<u8>>,
+    newest: Tick,
+}
+
+impl Default for FrameLog {
+    fn default() -> Self {
+        Self { slots: vec![Vec::new(); FRAMES_KEPT as usize], newest: Tick::ZERO }
+    }
+}
+
+impl FrameLog {
+    /// Adds the next tick's record and returns its bytes.
+    ///
+    /// # Panics
+    /// If the record does not follow on the newest one.
+    pub fn push<I: Record>(&mut self, record: &TickRecord<I>, previous: &TickRecord<I>) -> &[u8] {
+        assert_eq!(record.tick, self.newest.next(), "records follow each other");
+        self.newest = record.tick;
+        let slot = &mut self.slots[(record.tick.0 % FRAMES_KEPT) as usize];
+        slot.clear();
+        record.encode(previous, slot);
+        slot
+    }
+
+    /// The newest tick; 0 before the first record.
+    #[must_use]
+    pub fn newest(&self) -> Tick {
+        self.newest
+    }
+
+    /// The bytes of a tick's record, while it is kept.
+    #[must_use]
+    pub fn get(&self, tick: Tick) -> Option<&[u8]> {
+        let kept = tick.0 > 0 && tick <= self.newest && self.newest.since(tick) < FRAMES_KEPT;
+        kept.then(|| &self.slots[(tick.0 % FRAMES_KEPT) as usize][..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    tiltyard_engine::record! {
+        struct Step { x: u32 }
+    }
+
+    #[test]
+    fn the_last_ticks_are_kept_and_no_others() {
+        let mut log = FrameLog::default();
+        let mut previous = TickRecord::<Step>::neutral(Tick::ZERO, 2);
+        assert_eq!(log.get(Tick::ZERO), None);
+        for tick in 1..=200 {
+            let mut record = TickRecord::<Step>::neutral(Tick(tick), 2);
+            record.inputs[0].input.x = tick;
+            log.push(&record, &previous);
+            previous = record;
+        }
+        assert_eq!(log.newest(), Tick(200));
+        assert!(log.get(Tick(201)).is_none());
+        assert!(log.get(Tick(200 - FRAMES_KEPT)).is_none());
+        let mut chain = TickRecord::<Step>::neutral(Tick(150), 2);
+        chain.inputs[0].input.x = 150;
+        for tick in 151..=200 {
+            chain.advance(log.get(Tick(tick)).unwrap()).unwrap();
+            assert_eq!(chain.inputs[0].input.x, tick);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The outbox: results of battles on disk until a lobby has settled them.
+//!
+//! A result is written and synced before anybody hears of it, so that it survives the node, and it is forgotten only
+//! when a lobby says that it is stored, was stored already, or belongs to an older owner. One file a result:
+//! `<battle id, 16 hex digits>-<epoch>.json`.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tiltyard_cluster::control::{BattleEnd, Settlement};
+use tiltyard_cluster::{BattleId, Epoch, NodeId};
+use tracing::warn;
+
+/// Results that wait; at most what the disk holds, one small file each.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    folder: PathBuf,
+}
+
+/// A settlement as it stands in its file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    version: u32,
+    battle: u64,
+    epoch: u32,
+    node: String,
+    ticks: u32,
+    winner: Option<u8>,
+    scores: Vec<i64>,
+    final_hash: u64,
+    recording_hash: [u8; 32],
+    ended: StoredEnd,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StoredEnd {
+    Finished,
+    Aborted,
+    Abandoned,
+}
+
+const VERSION: u32 = 1;
+
+impl Outbox {
+    /// The outbox in `folder`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// If the folder cannot be made.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    /// Puts a result on disk and waits until it is there: from the recording thread, never from a tick.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn deposit(&self, settlement: &Settlement) -> io::Result<()> {
+        let path = self.path(settlement.battle, settlement.epoch);
+        let temporary = path.with_extension("tmp");
+        let bytes = serde_json::to_vec(&Stored::of(settlement)).map_err(io::Error::other)?;
+        let mut file = File::create(&temporary)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &path)?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    /// All results that wait, oldest battle first. Files that are none are left alone and reported.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn waiting(&self) -> io::Result<Vec<Settlement>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match read(&path) {
+                Ok(settlement) => found.push(settlement),
+                Err(error) => warn!(path = %path.display(), %error, "not a result: left alone"),
+            }
+        }
+        found.sort_by_key(|settlement| (settlement.battle, settlement.epoch));
+        Ok(found)
+    }
+
+    /// Forgets a result that is settled.
+    ///
+    /// # Errors
+    /// If the disk refuses; settling it again later changes nothing.
+    pub fn forget(&self, battle: BattleId, epoch: Epoch) -> io::Result<()> {
+        match fs::remove_file(self.path(battle, epoch)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    fn path(&self, battle: BattleId, epoch: Epoch) -> PathBuf {
+        self.folder.join(format!("{:016x}-{}.json", battle.0, epoch.0))
+    }
+}
+
+/// The longest file that is taken for a result, in bytes.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+fn read(path: &Path) -> io::Result<Settlement> {
+    if fs::metadata(path)?.len() > FILE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "too long"));
+    }
+    let stored: Stored = serde_json::from_slice(&fs::read(path)?)?;
+    stored
+        .into_settlement()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no node, or another version"))
+}
+
+impl Stored {
+    fn of(settlement: &Settlement) -> Self {
+        Self {
+            version: VERSION,
+            battle: settlement.battle.0,
+            epoch: settlement.epoch.0,
+            node: settlement.node.to_string(),
+            ticks: settlement.ticks,
+            winner: settlement.winner,
+            scores: settlement.scores.clone(),
+            final_hash: settlement.final_hash,
+            recording_hash: settlement.recording_hash,
+            ended: match settlement.ended {
+                BattleEnd::Finished => StoredEnd::Finished,
+                BattleEnd::Aborted => StoredEnd::Aborted,
+                BattleEnd::Abandoned => StoredEnd::Abandoned,
+            },
+        }
+    }
+
+    fn into_settlement(self) -> Option<Settlement> {
+        let node = NodeId::parse(&self.node).ok().filter(|_| self.version == VERSION)?;
+        Some(Settlement {
+            battle: BattleId(self.battle),
+            epoch: Epoch(self.epoch),
+            node,
+            ticks: self.ticks,
+            winner: self.winner,
+            scores: self.scores,
+            final_hash: self.final_hash,
+            recording_hash: self.recording_hash,
+            ended: match self.ended {
+                StoredEnd::Finished => BattleEnd::Finished,
+                StoredEnd::Aborted => BattleEnd::Aborted,
+                StoredEnd::Abandoned => BattleEnd::Abandoned,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settlement(battle: u64) -> Settlement {
+        Settlement {
+            battle: BattleId(battle),
+            epoch: Epoch(3),
+            node: NodeId::parse("node-a").unwrap(),
+            ticks: 600,
+            winner: Some(1),
+            scores: vec![3, -4],
+            final_hash: u64::MAX,
+            recording_hash: [9; 32],
+            ended: BattleEnd::Finished,
+        }
+    }
+
+    #[test]
+    fn results_wait_until_they_are_forgotten_and_a_second_deposit_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = Outbox::open(folder.path()).unwrap();
+        outbox.deposit(&settlement(8)).unwrap();
+        outbox.deposit(&settlement(7)).unwrap();
+        outbox.deposit(&settlement(8)).unwrap();
+        let reopened = Outbox::open(folder.path()).unwrap();
+        assert_eq!(reopened.waiting().unwrap(), [settlement(7), settlement(8)]);
+        reopened.forget(BattleId(7), Epoch(3)).unwrap();
+        reopened.forget(BattleId(7), Epoch(3)).unwrap();
+        assert_eq!(reopened.waiting().unwrap(), [settlement(8)]);
+    }
+
+    #[test]
+    fn what_is_no_result_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = Outbox::open(folder.path()).unwrap();
+        outbox.deposit(&settlement(7)).unwrap();
+        fs::write(folder.path().join("torn.json"), b"{\"version\":1,").unwrap();
+        fs::write(folder.path().join("half.tmp"), b"{").unwrap();
+        assert_eq!(outbox.waiting().unwrap().len(), 1);
+        assert!(folder.path().join("torn.json").exists());
+    }
+}

@@ -1,0 +1,300 @@
+//! Recording: battles hand over their ticks, one thread of the node writes them to disk.
+//!
+//! The queue between them is bounded. A battle never waits for it: when it is full, or the disk refuses, that
+//! battle's recording is incomplete from there on, which is counted, and the battle goes on. The thread closes a
+//! frame about every second of a battle and syncs what it wrote in groups.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tiltyard_replay::{Ended, FileWriter, Header, Sealed, Settings, WriteError};
+use tracing::{info, warn};
+
+/// Jobs that may wait for the recording thread: about 20 s of 200 battles at 30 Hz would be 120,000; what is above
+/// this many makes recordings incomplete.
+pub const QUEUE_MAX: usize = 16_384;
+
+/// How often written frames are synced to the disk.
+pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many ticks a killed process may lose: so often the open frame is written ahead of its end.
+const CHECKPOINT_TICKS: u32 = 3;
+
+/// What the recording thread is asked to do.
+enum Job {
+    Open { battle: u64, path: PathBuf, header: Box<Header>, settings: Settings },
+    Tick { battle: u64, tick: u32, record: Vec<u8>, hash: u64 },
+    Keyframe { battle: u64, tick: u32, state: Vec<u8>, parts: Vec<u64> },
+    Finish { battle: u64, ended: Ended, outcome: Vec<u8>, final_hash: u64, then: Then },
+    Stop,
+}
+
+/// What happens once a recording is closed; runs on the recording thread.
+pub type Then = Box<dyn FnOnce(Option<Sealed>) + Send>;
+
+/// What went wrong with recordings since the node started.
+#[derive(Debug, Default)]
+pub struct RecordingCounters {
+    /// Ticks that found the queue full.
+    pub queue_full: AtomicU64,
+    /// Recordings that are incomplete because of the queue or the disk.
+    pub incomplete: AtomicU64,
+    /// Recordings that were closed whole.
+    pub finished: AtomicU64,
+}
+
+/// The recording thread of a node.
+pub struct Recorder {
+    queue: SyncSender<Job>,
+    spare: Arc<crossing::Spare>,
+    counters: Arc<RecordingCounters>,
+    folder: PathBuf,
+    thread: JoinHandle<()>,
+}
+
+/// What a battle's room holds of its recording.
+pub struct RoomRecording {
+    battle: u64,
+    queue: SyncSender<Job>,
+    spare: Arc<crossing::Spare>,
+    counters: Arc<RecordingCounters>,
+    /// The queue was full: what comes after the gap is worth nothing.
+    lost: bool,
+}
+
+/// Opens recordings; cheap to clone into each worker.
+#[derive(Clone)]
+pub struct RecorderHandle {
+    queue: SyncSender<Job>,
+    spare: Arc<crossing::Spare>,
+    counters: Arc<RecordingCounters>,
+    folder: PathBuf,
+}
+
+impl Recorder {
+    /// Starts the thread; recordings go to files in `folder`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// If the folder or the thread cannot be made.
+    pub fn start(folder: &Path) -> std::io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let (queue, jobs) = sync_channel(QUEUE_MAX);
+        let counters = Arc::new(RecordingCounters::default());
+        let spare = Arc::new(crossing::Spare::default());
+        let mut writer =
+            WriterThread { files: BTreeMap::new(), spare: spare.clone(), counters: counters.clone() };
+        let thread =
+            std::thread::Builder::new().name("recording".to_owned()).spawn(move || writer.run(&jobs))?;
+        Ok(Self { queue, spare, counters, folder: folder.to_owned(), thread })
+    }
+
+    /// What workers open recordings with.
+    #[must_use]
+    pub fn handle(&self) -> RecorderHandle {
+        RecorderHandle {
+            queue: self.queue.clone(),
+            spare: self.spare.clone(),
+            counters: self.counters.clone(),
+            folder: self.folder.clone(),
+        }
+    }
+
+    /// What went wrong so far.
+    #[must_use]
+    pub fn counters(&self) -> &RecordingCounters {
+        &self.counters
+    }
+
+    /// Writes what is queued, closes all files and ends the thread.
+    pub fn stop(self) {
+        if self.queue.send(Job::Stop).is_ok() && self.thread.join().is_err() {
+            warn!("the recording thread panicked");
+        }
+    }
+}
+
+impl RecorderHandle {
+    /// Where a battle's recording goes: `<battle id, 16 hex digits>-<epoch>.replay`.
+    #[must_use]
+    pub fn path(&self, battle: u64, epoch: u32) -> PathBuf {
+        self.folder.join(format!("{battle:016x}-{epoch}.replay"))
+    }
+
+    /// Begins a battle's recording.
+    #[must_use]
+    pub fn open(&self, header: Header, settings: Settings) -> RoomRecording {
+        let battle = header.battle;
+        let mut room = RoomRecording {
+            battle,
+            queue: self.queue.clone(),
+            spare: self.spare.clone(),
+            counters: self.counters.clone(),
+            lost: false,
+        };
+        let path = self.path(battle, settings.epoch);
+        room.give(Job::Open { battle, path, header: Box::new(header), settings });
+        room
+    }
+}
+
+impl RoomRecording {
+    /// Hands over a tick's record and the hash of the state after it.
+    pub fn tick(&mut self, tick: u32, record: &[u8], hash: u64) {
+        let mut bytes = self.spare.take();
+        bytes.extend_from_slice(record);
+        self.give(Job::Tick { battle: self.battle, tick, record: bytes, hash });
+    }
+
+    /// Hands over the state after the newest tick, and the hashes of its parts.
+    pub fn keyframe(&mut self, tick: u32, state: Vec<u8>, parts: &[u64]) {
+        self.give(Job::Keyframe { battle: self.battle, tick, state, parts: parts.to_vec() });
+    }
+
+    /// Closes the recording; `then` learns what it is known by, or nothing if it is incomplete. Waits for the queue:
+    /// a battle ends once.
+    pub fn finish(self, ended: Ended, outcome: Vec<u8>, final_hash: u64, then: Then) {
+        let job = Job::Finish { battle: self.battle, ended, outcome, final_hash, then };
+        if let Err(refused) = self.queue.send(job)
+            && let Job::Finish { then, .. } = refused.0
+        {
+            then(None);
+        }
+    }
+
+    fn give(&mut self, job: Job) {
+        if self.lost {
+            return;
+        }
+        if self.queue.try_send(job).is_err() {
+            self.lost = true;
+            self.counters.queue_full.fetch_add(1, Ordering::Relaxed);
+            warn!(battle = self.battle, "the recording queue is full: this recording is incomplete");
+        }
+    }
+}
+
+/// Buffers on their way back from the recording thread.
+mod crossing {
+    use std::sync::Mutex;
+
+    /// Empty buffers to use again; at most [`SPARE_MAX`]. A battle takes one without waiting: when the list is in
+    /// use it makes a new one.
+    #[derive(Default)]
+    pub(super) struct Spare(Mutex<Vec<Vec<u8>>>);
+
+    const SPARE_MAX: usize = 1024;
+
+    impl Spare {
+        pub(super) fn take(&self) -> Vec<u8> {
+            self.0.try_lock().ok().and_then(|mut list| list.pop()).unwrap_or_default()
+        }
+
+        pub(super) fn give(&self, mut buffer: Vec<u8>) {
+            buffer.clear();
+            if let Ok(mut list) = self.0.try_lock()
+                && list.len() < SPARE_MAX
+            {
+                list.push(buffer);
+            }
+        }
+    }
+}
+
+/// The thread's side.
+struct WriterThread {
+    files: BTreeMap<u64, File>,
+    spare: Arc<crossing::Spare>,
+    counters: Arc<RecordingCounters>,
+}
+
+struct File {
+    writer: FileWriter,
+    /// The first error was reported.
+    reported: bool,
+}
+
+impl WriterThread {
+    fn run(&mut self, jobs: &Receiver<Job>) {
+        let mut sync_at = Instant::now() + SYNC_INTERVAL;
+        loop {
+            match jobs.recv_timeout(sync_at.saturating_duration_since(Instant::now())) {
+                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(job) => self.work(job),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if Instant::now() >= sync_at {
+                self.sync();
+                sync_at = Instant::now() + SYNC_INTERVAL;
+            }
+        }
+        self.sync();
+    }
+
+    fn work(&mut self, job: Job) {
+        match job {
+            Job::Open { battle, path, header, settings } => {
+                match FileWriter::create(&path, &header, settings) {
+                    Ok(writer) => {
+                        self.files.insert(battle, File { writer, reported: false });
+                    }
+                    Err(error) => {
+                        self.counters.incomplete.fetch_add(1, Ordering::Relaxed);
+                        warn!(battle, path = %path.display(), %error, "no recording of this battle");
+                    }
+                }
+            }
+            Job::Tick { battle, tick, record, hash } => {
+                self.with(battle, |file| file.writer().append(tick, &record, hash));
+                self.spare.give(record);
+                if tick.is_multiple_of(CHECKPOINT_TICKS) {
+                    self.with(battle, FileWriter::checkpoint);
+                }
+            }
+            Job::Keyframe { battle, tick, state, parts } => {
+                self.with(battle, |file| file.writer().hash_parts(&parts));
+                self.with(battle, |file| file.writer().keyframe(tick, &state));
+            }
+            Job::Finish { battle, ended, outcome, final_hash, then } => {
+                let sealed = self.files.remove(&battle).and_then(|mut file| {
+                    let sealed = file.writer.finish(ended, &outcome, final_hash);
+                    let path = file.writer.path().display();
+                    match &sealed {
+                        Ok(sealed) => info!(battle, %path, bytes = sealed.bytes, "recording closed"),
+                        Err(error) => warn!(battle, %path, %error, "recording is incomplete"),
+                    }
+                    sealed.ok()
+                });
+                let counter =
+                    if sealed.is_some() { &self.counters.finished } else { &self.counters.incomplete };
+                counter.fetch_add(1, Ordering::Relaxed);
+                then(sealed);
+            }
+            Job::Stop => {}
+        }
+    }
+
+    /// Runs a write; the first error of a recording is reported, the battle goes on.
+    fn with(&mut self, battle: u64, write: impl FnOnce(&mut FileWriter) -> Result<(), WriteError>) {
+        let Some(file) = self.files.get_mut(&battle) else { return };
+        if let Err(error) = write(&mut file.writer)
+            && !std::mem::replace(&mut file.reported, true)
+        {
+            warn!(battle, %error, "recording is incomplete from here on");
+        }
+    }
+
+    fn sync(&mut self) {
+        for (battle, file) in &mut self.files {
+            if let Err(error) = file.writer.sync()
+                && !std::mem::replace(&mut file.reported, true)
+            {
+                warn!(battle, %error, "recording is incomplete from here on");
+            }
+        }
+    }
+}

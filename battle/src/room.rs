@@ -1,0 +1,328 @@
+//! A room: one battle with its seats, its intake, its log and its feeds. It has no socket, no clock and no thread:
+//! time comes in, messages go out through the worker.
+//!
+//! ```text
+//! Waiting ──all players joined, or some joined and the wait is over──▶ Running ──outcome──▶ Over
+//!    └─────nobody joined before the deadline─────────────────────────────────────────────────▲
+//! ```
+
+use tiltyard_engine::{Battle, BattleSpec, Game, Outcome, Seat, StateHash, Tick, TickRecord};
+use tiltyard_netcode::message::{Ask, ToServer};
+use tiltyard_netcode::{BattleId, ConnectionId, Epoch};
+use tiltyard_replay::Ended;
+use tracing::warn;
+
+use crate::broadcast::{Broadcast, Outgoing};
+use crate::intake::{Filed, Intake};
+use crate::pacer::Pacer;
+use crate::recording::{RoomRecording, Then};
+use crate::seats::{Client, Seats};
+
+/// How a room is run.
+#[derive(Clone, Copy, Debug)]
+pub struct RoomSettings {
+    /// How long players are waited for, in milliseconds from the reservation; then the battle begins with those who
+    /// are there, or is abandoned if nobody is.
+    pub wait_ms: u32,
+    /// Ticks between two keyframes of the recording.
+    pub keyframe_ticks: u32,
+    /// Ticks that a late battle may catch up at once.
+    pub catch_up_max: u32,
+}
+
+crate::tally::tally! {
+    /// What is counted in a room.
+    pub struct RoomCounters {
+        /// Inputs that came in time and were the first for their tick.
+        inputs_taken,
+        /// Inputs whose tick was made already, without them.
+        inputs_late,
+        /// Inputs too far ahead.
+        inputs_early,
+        /// Inputs for a tick that had one: clients send each input more than once.
+        inputs_double,
+        /// Inputs that were no input, or that the game refused.
+        inputs_bad,
+        /// Inputs for a seat that is not the sender's.
+        inputs_foreign,
+        /// Messages that could not be read.
+        messages_bad,
+        /// Inputs of players that were missing when their tick was made.
+        inputs_missing,
+        /// Ticks made a whole period late or more.
+        late_ticks,
+        /// Reports of clients whose state differed.
+        desyncs,
+    }
+}
+
+/// How a battle ended, for whoever settles it.
+#[derive(Clone, Debug)]
+pub struct RoomEnd {
+    /// How it came to its end.
+    pub ended: Ended,
+    /// Its outcome, if it was played to one.
+    pub outcome: Option<Outcome>,
+    /// Its last tick.
+    pub tick: Tick,
+    /// The state hash after it.
+    pub final_hash: StateHash,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Waiting { until_us: u64 },
+    Running(Pacer),
+    Over,
+}
+
+/// One battle on a worker.
+pub struct Room<G: Game> {
+    battle: Battle<G>,
+    id: BattleId,
+    epoch: Epoch,
+    settings: RoomSettings,
+    phase: Phase,
+    pub(crate) seats: Seats,
+    intake: Intake<G::Input>,
+    /// The record of the newest tick.
+    newest: TickRecord<G::Input>,
+    /// The record that is being made.
+    next: TickRecord<G::Input>,
+    broadcast: Broadcast,
+    recording: Option<RoomRecording>,
+    pub(crate) counters: RoomCounters,
+}
+
+impl<G: Game> Room<G> {
+    /// A room for a battle; its players are waited for once [`Room::open`] was called.
+    ///
+    /// # Errors
+    /// If the battle cannot start from its spec.
+    pub fn new(
+        id: BattleId,
+        epoch: Epoch,
+        spec: BattleSpec<G>,
+        settings: RoomSettings,
+    ) -> Result<Self, tiltyard_engine::StartError> {
+        let seats = Seats::new(&spec.roster);
+        let count = spec.roster.len();
+        let broadcast = Broadcast::new(epoch, spec.encode());
+        let battle = Battle::new(spec)?;
+        Ok(Self {
+            battle,
+            id,
+            epoch,
+            settings,
+            phase: Phase::Waiting { until_us: u64::MAX },
+            seats,
+            intake: Intake::new(count),
+            newest: TickRecord::neutral(Tick::ZERO, count),
+            next: TickRecord::neutral(Tick::ZERO, count),
+            broadcast,
+            recording: None,
+            counters: RoomCounters::default(),
+        })
+    }
+
+    /// Records the battle from its first tick on.
+    ///
+    /// # Panics
+    /// If the battle has begun.
+    pub fn record(&mut self, recording: RoomRecording) {
+        assert_eq!(self.battle.tick(), Tick::ZERO, "a recording begins with the battle");
+        self.recording = Some(recording);
+    }
+
+    /// Waits for players from `now_us` on.
+    pub fn open(&mut self, now_us: u64) {
+        if let Phase::Waiting { until_us } = &mut self.phase {
+            *until_us = now_us + u64::from(self.settings.wait_ms) * 1000;
+        }
+    }
+
+    /// How many seats have somebody connected.
+    #[must_use]
+    pub fn seats_used(&self) -> u16 {
+        self.seats.connected() as u16
+    }
+
+    /// The battle's id.
+    #[must_use]
+    pub fn id(&self) -> BattleId {
+        self.id
+    }
+
+    /// The epoch under which the battle is run here.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The battle.
+    #[must_use]
+    pub fn battle(&self) -> &Battle<G> {
+        &self.battle
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> RoomCounters {
+        let late_ticks = if let Phase::Running(pacer) = &self.phase { pacer.late_ticks() } else { 0 };
+        RoomCounters { late_ticks: self.counters.late_ticks + late_ticks, ..self.counters }
+    }
+
+    /// Whether the battle is over and all was said.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    /// When [`Room::poll`] wants to be called next, in microseconds.
+    #[must_use]
+    pub fn next_us(&self) -> u64 {
+        match &self.phase {
+            Phase::Waiting { until_us } => *until_us,
+            Phase::Running(pacer) => pacer.next_us(),
+            Phase::Over => u64::MAX,
+        }
+    }
+
+    /// A client takes its seat: it is told what the battle started from and, for the frame feed, where it stands.
+    /// Returns false if no player may sit there.
+    pub fn join(&mut self, seat: Seat, mut client: Client, now_us: u64, out: &mut Outgoing) -> bool {
+        if !self.seats.is_for_player(seat) {
+            return false;
+        }
+        self.broadcast.welcome(&self.battle, &self.newest, &mut client, out);
+        self.seats.join(seat, client);
+        if let Phase::Waiting { until_us } = &mut self.phase
+            && self.seats.joined() == self.seats.humans()
+        {
+            *until_us = now_us;
+        }
+        true
+    }
+
+    /// A connection is over; the seat plays on by the game's rule.
+    pub fn leave(&mut self, seat: Seat, connection: ConnectionId) {
+        self.seats.leave(seat, connection);
+    }
+
+    /// Takes a message of the client that holds the seat `own` over `connection`.
+    pub fn message(&mut self, own: Seat, connection: ConnectionId, message: &ToServer<'_>) {
+        let newest = self.battle.tick();
+        let Some(client) = self.seats.client(own, connection) else { return };
+        match message {
+            ToServer::Inputs(inputs) => {
+                if let Some(held) = inputs.acknowledged {
+                    client.acknowledge(Tick(held), newest);
+                }
+                for (tick, bytes) in inputs.run() {
+                    self.file_input(own, Seat(inputs.seat), Tick(tick), bytes);
+                }
+            }
+            ToServer::Ask(Ask::Keyframe { .. }) => client.keyframe_wanted = true,
+            // What it holds ends before the gap; the next frame begins there.
+            ToServer::Ask(Ask::Frames { from_tick }) => {
+                client.frames_held = Tick(from_tick.saturating_sub(1)).min(client.frames_held);
+            }
+            ToServer::Desync(desync) => {
+                self.counters.desyncs += 1;
+                if self.counters.desyncs == 1 {
+                    let (battle, seat, tick) = (self.id, own.0, desync.tick);
+                    warn!(%battle, seat, tick, "a client's state differs from ours");
+                }
+            }
+        }
+    }
+
+    /// Files one input that the client of `own` sent for `seat`.
+    fn file_input(&mut self, own: Seat, seat: Seat, tick: Tick, bytes: &[u8]) {
+        let counters = &mut self.counters;
+        if own != seat {
+            counters.inputs_foreign += 1;
+            return;
+        }
+        let counter = match self.intake.file::<G>(self.battle.tick(), seat, tick, bytes) {
+            Filed::Taken => &mut counters.inputs_taken,
+            Filed::Late => &mut counters.inputs_late,
+            Filed::Early => &mut counters.inputs_early,
+            Filed::Double => &mut counters.inputs_double,
+            Filed::Malformed | Filed::Senseless => &mut counters.inputs_bad,
+        };
+        *counter += 1;
+    }
+
+    /// Does what is due at `now_us`: begins, makes ticks, feeds the clients. Returns how the battle ended, in the
+    /// call in which it does.
+    pub fn poll(&mut self, now_us: u64, out: &mut Outgoing) -> Option<RoomEnd> {
+        if let Phase::Waiting { until_us } = self.phase {
+            if now_us < until_us {
+                return None;
+            }
+            if self.seats.humans() > 0 && self.seats.joined() == 0 {
+                return Some(self.end(Ended::Abandoned, out));
+            }
+            let rate_hz = self.battle.spec().terms.rate.hz();
+            self.phase = Phase::Running(Pacer::new(rate_hz, now_us, self.settings.catch_up_max));
+        }
+        let Phase::Running(pacer) = &mut self.phase else { return None };
+        let due = pacer.take_due(now_us);
+        for _ in 0..due.ticks {
+            self.make_tick();
+            if self.battle.outcome().is_some() {
+                self.feed(out);
+                return Some(self.end(Ended::Finished, out));
+            }
+        }
+        if due.ticks > 0 {
+            self.feed(out);
+        }
+        None
+    }
+
+    /// Ends the battle before its outcome.
+    pub fn abort(&mut self, out: &mut Outgoing) -> RoomEnd {
+        self.end(Ended::Aborted, out)
+    }
+
+    /// Takes the recording out of the room, to be closed.
+    pub fn close_recording(&mut self, end: &RoomEnd, then: Then) {
+        let outcome = end.outcome.map(|outcome| outcome.to_bytes().to_vec()).unwrap_or_default();
+        match self.recording.take() {
+            Some(recording) => recording.finish(end.ended, outcome, end.final_hash.0, then),
+            None => then(None),
+        }
+    }
+
+    fn make_tick(&mut self) {
+        self.next.tick = self.battle.tick().next();
+        self.seats.take_commands(&mut self.next.commands);
+        self.counters.inputs_missing += self.intake.resolve(&self.battle, &mut self.next);
+        let bytes = self.broadcast.log(&self.next, &self.newest);
+        let hash = self.battle.step(&self.next);
+        std::mem::swap(&mut self.newest, &mut self.next);
+        let tick = self.newest.tick.0;
+        if let Some(recording) = &mut self.recording {
+            recording.tick(tick, bytes, hash.0);
+            if tick.is_multiple_of(self.settings.keyframe_ticks) {
+                let state = self.broadcast.keyframe(&self.battle, &self.newest);
+                recording.keyframe(tick, state, self.battle.hashes().parts());
+            }
+        }
+    }
+
+    fn feed(&mut self, out: &mut Outgoing) {
+        self.broadcast.tick(&self.battle, &self.newest, &mut self.seats, &mut self.intake, out);
+    }
+
+    fn end(&mut self, ended: Ended, out: &mut Outgoing) -> RoomEnd {
+        self.counters.late_ticks = self.counters().late_ticks;
+        self.phase = Phase::Over;
+        let outcome = if ended == Ended::Finished { self.battle.outcome() } else { None };
+        let end = RoomEnd { ended, outcome, tick: self.battle.tick(), final_hash: self.battle.state_hash() };
+        self.broadcast.end(&end, &mut self.seats, out);
+        end
+    }
+}

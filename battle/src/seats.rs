@@ -1,0 +1,134 @@
+//! Seats: who sits where, over which connection, and how far each client is.
+
+use tiltyard_engine::{Command, Roster, Seat, SeatRole, Tick};
+use tiltyard_netcode::{ConnectionId, Feed};
+
+/// One client of a battle: its connection, its feed and how far it is.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The session's connection.
+    pub connection: ConnectionId,
+    /// Which feed it takes.
+    pub feed: Feed,
+    /// The newest snapshot that it acknowledged.
+    pub snapshot_acknowledged: Option<Tick>,
+    /// The newest tick that it holds all frames up to, by keyframe or acknowledgement.
+    pub frames_held: Tick,
+    /// When a keyframe was last sent.
+    pub keyframe_sent: Tick,
+    /// It asked for a keyframe.
+    pub keyframe_wanted: bool,
+}
+
+impl Client {
+    /// A client that has nothing yet.
+    #[must_use]
+    pub fn new(connection: ConnectionId, feed: Feed) -> Self {
+        Self {
+            connection,
+            feed,
+            snapshot_acknowledged: None,
+            frames_held: Tick::ZERO,
+            keyframe_sent: Tick::ZERO,
+            keyframe_wanted: false,
+        }
+    }
+
+    /// The client says what it holds. A tick that was not made yet is no tick it can hold.
+    pub fn acknowledge(&mut self, held: Tick, newest: Tick) {
+        if held > newest {
+            return;
+        }
+        match self.feed {
+            Feed::Snapshot => self.snapshot_acknowledged = self.snapshot_acknowledged.max(Some(held)),
+            Feed::Frame => self.frames_held = self.frames_held.max(held),
+        }
+    }
+}
+
+/// The seats of a battle.
+#[derive(Debug)]
+pub struct Seats {
+    seats: Vec<SeatState>,
+    commands: Vec<Command>,
+}
+
+#[derive(Clone, Debug)]
+struct SeatState {
+    human: bool,
+    joined: bool,
+    client: Option<Client>,
+}
+
+impl Seats {
+    /// The seats of a roster, all empty.
+    #[must_use]
+    pub fn new(roster: &Roster) -> Self {
+        let state = |role| SeatState { human: role == SeatRole::Human, joined: false, client: None };
+        Self { seats: roster.iter().map(|(_, entry)| state(entry.role)).collect(), commands: Vec::new() }
+    }
+
+    /// Whether there is such a seat, and it is a player's.
+    #[must_use]
+    pub fn is_for_player(&self, seat: Seat) -> bool {
+        self.seats.get(seat.index()).is_some_and(|state| state.human)
+    }
+
+    /// A client takes its seat, perhaps from an older connection of its own.
+    ///
+    /// # Panics
+    /// If the seat is no player's.
+    pub fn join(&mut self, seat: Seat, client: Client) {
+        assert!(self.is_for_player(seat), "seat {seat:?} was checked at admission");
+        let state = &mut self.seats[seat.index()];
+        self.commands.push(if state.joined { Command::Replaced(seat) } else { Command::Joined(seat) });
+        state.joined = true;
+        state.client = Some(client);
+    }
+
+    /// A connection is gone. Nothing happens if a newer one holds the seat already.
+    pub fn leave(&mut self, seat: Seat, connection: ConnectionId) {
+        if let Some(state) = self.seats.get_mut(seat.index())
+            && state.client.as_ref().is_some_and(|client| client.connection == connection)
+        {
+            state.client = None;
+            self.commands.push(Command::Left(seat));
+        }
+    }
+
+    /// The client of a seat, if `connection` is its connection.
+    pub fn client(&mut self, seat: Seat, connection: ConnectionId) -> Option<&mut Client> {
+        let client = self.seats.get_mut(seat.index())?.client.as_mut()?;
+        (client.connection == connection).then_some(client)
+    }
+
+    /// All seats that have a client, in seat order.
+    pub fn clients(&mut self) -> impl Iterator<Item = (Seat, &mut Client)> {
+        let seats = self.seats.iter_mut().enumerate();
+        seats.filter_map(|(index, state)| Some((Seat(index as u16), state.client.as_mut()?)))
+    }
+
+    /// How many clients are connected.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.seats.iter().filter(|state| state.client.is_some()).count()
+    }
+
+    /// How many seats are for players.
+    #[must_use]
+    pub fn humans(&self) -> usize {
+        self.seats.iter().filter(|state| state.human).count()
+    }
+
+    /// How many players have taken their seat at least once.
+    #[must_use]
+    pub fn joined(&self) -> usize {
+        self.seats.iter().filter(|state| state.joined).count()
+    }
+
+    /// Moves what happened since the last tick into its record.
+    pub fn take_commands(&mut self, into: &mut Vec<Command>) {
+        into.clear();
+        into.append(&mut self.commands);
+    }
+}

@@ -1,0 +1,296 @@
+//! A worker: the battles of one socket, on one core. It has no socket and no clock of its own: the sessions' endpoint
+//! and the time come in with each call, what rooms say goes to the sessions, and battles that ended come out.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use hdrhistogram::Histogram;
+use tiltyard_engine::{Game, Seat};
+use tiltyard_netcode::message::ToServer;
+use tiltyard_netcode::token::Role;
+use tiltyard_netcode::{
+    BattleId, CloseReason, ConnectedClient, ConnectionId, Epoch, HostedBattle, Millis, Server, ServerEvent,
+};
+use tracing::{info, warn};
+
+use crate::broadcast::{Outgoing, Way};
+use crate::room::{Room, RoomCounters, RoomEnd};
+use crate::seats::Client;
+
+/// A battle that ended on this worker.
+pub struct EndedBattle<G: Game> {
+    /// The room, with nothing left to do but to close its recording.
+    pub room: Room<G>,
+    /// How it ended.
+    pub end: RoomEnd,
+}
+
+/// The battles of one socket.
+pub struct Worker<G: Game> {
+    rooms: BTreeMap<BattleId, Room<G>>,
+    /// Who sits where.
+    seated: BTreeMap<ConnectionId, (BattleId, Seat)>,
+    events: Vec<Event>,
+    out: Outgoing,
+    ended: Vec<EndedBattle<G>>,
+    gone: RoomCounters,
+    stopwatch_ns: fn() -> u64,
+    tick_ns: Histogram<u64>,
+    panics: u64,
+    spectators_refused: u64,
+}
+
+/// What an endpoint told, kept until its borrow is over.
+enum Event {
+    Connected(Box<ConnectedClient>),
+    Disconnected { connection: ConnectionId, reason: CloseReason },
+    Panicked(BattleId),
+}
+
+/// The longest tick that the histogram tells from longer ones: a minute, in nanoseconds.
+const TICK_NS_MAX: u64 = 60_000_000_000;
+
+impl<G: Game> Worker<G> {
+    /// A worker without battles; `stopwatch_ns` is what ticks are measured by.
+    #[must_use]
+    pub fn new(stopwatch_ns: fn() -> u64) -> Self {
+        Self {
+            rooms: BTreeMap::new(),
+            seated: BTreeMap::new(),
+            events: Vec::new(),
+            out: Outgoing::default(),
+            ended: Vec::new(),
+            gone: RoomCounters::default(),
+            stopwatch_ns,
+            tick_ns: Histogram::new_with_bounds(1, TICK_NS_MAX, 3).expect("the bounds are sound"),
+            panics: 0,
+            spectators_refused: 0,
+        }
+    }
+
+    /// Opens a room; its players may come from now on.
+    pub fn open(&mut self, server: &mut Server, now_us: u64, mut room: Room<G>, hosted: HostedBattle) {
+        room.open(now_us);
+        server.host(room.id(), hosted);
+        self.rooms.insert(room.id(), room);
+    }
+
+    /// Gives up a battle that nobody joined. Returns whether it was here under this epoch or an older one.
+    pub fn release(&mut self, server: &mut Server, now_us: u64, battle: BattleId, epoch: Epoch) -> bool {
+        if self.rooms.get(&battle).is_none_or(|room| room.epoch() > epoch) {
+            return false;
+        }
+        self.end_room(server, now_us, battle, |room, out| room.abort(out));
+        true
+    }
+
+    /// Takes what the sessions told, then makes the ticks that are due.
+    pub fn poll(&mut self, server: &mut Server, now_us: u64) {
+        self.take_events(server, now_us);
+        while let Some(battle) = self.due(now_us) {
+            self.poll_room(server, now_us, battle);
+        }
+        self.take_events(server, now_us);
+    }
+
+    /// When [`Worker::poll`] wants to be called next, in microseconds.
+    #[must_use]
+    pub fn next_us(&self) -> u64 {
+        self.rooms.values().map(Room::next_us).min().unwrap_or(u64::MAX)
+    }
+
+    /// The next battle that ended.
+    pub fn poll_ended(&mut self) -> Option<EndedBattle<G>> {
+        self.ended.pop()
+    }
+
+    /// Ends all battles before their outcome.
+    pub fn abort_all(&mut self, server: &mut Server, now_us: u64) {
+        while let Some(battle) = self.rooms.keys().next().copied() {
+            self.end_room(server, now_us, battle, |room, out| room.abort(out));
+        }
+    }
+
+    /// What was counted in all rooms, those that are gone included.
+    #[must_use]
+    pub fn room_counters(&self) -> RoomCounters {
+        self.rooms.values().fold(self.gone, |sum, room| sum + room.counters())
+    }
+
+    /// How long ticks took, with their feeds, in nanoseconds.
+    #[must_use]
+    pub fn tick_ns(&self) -> &Histogram<u64> {
+        &self.tick_ns
+    }
+
+    /// Battles that ended by a panic of their own.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.panics
+    }
+
+    /// Connections of spectators, which nothing serves yet.
+    #[must_use]
+    pub fn spectators_refused(&self) -> u64 {
+        self.spectators_refused
+    }
+
+    /// The rooms, in the order of their battles.
+    pub fn rooms(&self) -> impl Iterator<Item = &Room<G>> {
+        self.rooms.values()
+    }
+
+    /// The battle that is due first, if one is.
+    fn due(&self, now_us: u64) -> Option<BattleId> {
+        let (next, battle) = self.rooms.values().map(|room| (room.next_us(), room.id())).min()?;
+        (next <= now_us).then_some(battle)
+    }
+
+    fn poll_room(&mut self, server: &mut Server, now_us: u64, battle: BattleId) {
+        let Some(room) = self.rooms.get_mut(&battle) else { return };
+        let started = (self.stopwatch_ns)();
+        let before = room.battle().tick();
+        let out = &mut self.out;
+        match catch_unwind(AssertUnwindSafe(|| room.poll(now_us, out))) {
+            Ok(end) => {
+                let ticks = u64::from(room.battle().tick().since(before));
+                let spent = (self.stopwatch_ns)().saturating_sub(started);
+                if let Some(spent) = spent.checked_div(ticks) {
+                    self.tick_ns.saturating_record_n(spent.clamp(1, TICK_NS_MAX), ticks);
+                    server.set_tick(battle, room.battle().tick().0);
+                }
+                self.flush(server, now_us);
+                if let Some(end) = end {
+                    self.close_room(server, now_us, battle, end);
+                }
+            }
+            Err(_) => self.abort_panicked(server, now_us, battle),
+        }
+    }
+
+    /// Ends a battle whose game panicked, and no other.
+    fn abort_panicked(&mut self, server: &mut Server, now_us: u64, battle: BattleId) {
+        self.panics += 1;
+        let tick = self.rooms.get(&battle).map_or(0, |room| room.battle().tick().0);
+        warn!(%battle, tick, "the battle panicked and is aborted");
+        self.out.clear();
+        self.end_room(server, now_us, battle, |room, out| room.abort(out));
+    }
+
+    fn end_room(
+        &mut self,
+        server: &mut Server,
+        now_us: u64,
+        battle: BattleId,
+        end: impl FnOnce(&mut Room<G>, &mut Outgoing) -> RoomEnd,
+    ) {
+        let Some(room) = self.rooms.get_mut(&battle) else { return };
+        let end = end(room, &mut self.out);
+        self.flush(server, now_us);
+        self.close_room(server, now_us, battle, end);
+    }
+
+    /// Takes a battle that is over out of the worker; its sessions close once they have what was sent.
+    fn close_room(&mut self, server: &mut Server, now_us: u64, battle: BattleId, end: RoomEnd) {
+        let Some(room) = self.rooms.remove(&battle) else { return };
+        let why = match end.ended {
+            tiltyard_replay::Ended::Aborted => CloseReason::Aborted,
+            tiltyard_replay::Ended::Finished | tiltyard_replay::Ended::Abandoned => CloseReason::Finished,
+        };
+        info!(%battle, ended = end.ended.name(), tick = end.tick.0, hash = %end.final_hash, "battle over");
+        server.forget(millis(now_us), battle, why);
+        self.seated.retain(|_, (seated, _)| *seated != battle);
+        self.gone = self.gone + room.counters();
+        self.ended.push(EndedBattle { room, end });
+    }
+
+    fn take_events(&mut self, server: &mut Server, now_us: u64) {
+        while let Some(event) = server.poll_event() {
+            match event {
+                ServerEvent::Connected(client) => self.events.push(Event::Connected(client)),
+                ServerEvent::Disconnected { connection, reason, .. } => {
+                    self.events.push(Event::Disconnected { connection, reason });
+                }
+                ServerEvent::Message { connection, bytes, .. } => {
+                    // Judging an input is the game's doing, and the game may panic.
+                    if let Some(battle) = message(&mut self.rooms, &self.seated, connection, bytes) {
+                        self.events.push(Event::Panicked(battle));
+                    }
+                }
+            }
+            while let Some(event) = self.events.pop() {
+                match event {
+                    Event::Connected(client) => self.connected(server, now_us, &client),
+                    Event::Disconnected { connection, reason } => self.disconnected(connection, reason),
+                    Event::Panicked(battle) => self.abort_panicked(server, now_us, battle),
+                }
+            }
+        }
+    }
+
+    fn connected(&mut self, server: &mut Server, now_us: u64, client: &ConnectedClient) {
+        let connection = client.connection;
+        if client.role == Role::Spectator {
+            self.spectators_refused += 1;
+            server.close(millis(now_us), connection, CloseReason::Removed);
+            return;
+        }
+        let Some(room) = self.rooms.get_mut(&client.battle) else { return };
+        let seat = Seat(client.seat);
+        if !room.join(seat, Client::new(connection, client.feed), now_us, &mut self.out) {
+            warn!(battle = %client.battle, seat = seat.0, "a token names a seat that no player may take");
+            server.close(millis(now_us), connection, CloseReason::Removed);
+            return;
+        }
+        let (battle, player) = (client.battle, client.player);
+        info!(%battle, seat = seat.0, player, %connection, from = %client.from, feed = ?client.feed, "player connected");
+        self.seated.insert(connection, (client.battle, seat));
+        self.flush(server, now_us);
+    }
+
+    fn disconnected(&mut self, connection: ConnectionId, reason: CloseReason) {
+        let Some((battle, seat)) = self.seated.remove(&connection) else { return };
+        info!(%battle, seat = seat.0, %connection, %reason, "player disconnected");
+        if let Some(room) = self.rooms.get_mut(&battle) {
+            room.leave(seat, connection);
+        }
+    }
+
+    /// Hands what the rooms said to the sessions.
+    fn flush(&mut self, server: &mut Server, now_us: u64) {
+        let now = millis(now_us);
+        for (connection, way, bytes) in self.out.iter() {
+            // A session that takes no more was closed for it and tells so by its own event.
+            let _ = match way {
+                Way::Reliable => server.send_reliable(now, connection, bytes),
+                Way::Feed => server.send_feed(now, connection, bytes).map(drop),
+            };
+        }
+        self.out.clear();
+    }
+}
+
+/// Gives a message to the room of its sender. Returns the battle if its game panicked.
+fn message<G: Game>(
+    rooms: &mut BTreeMap<BattleId, Room<G>>,
+    seated: &BTreeMap<ConnectionId, (BattleId, Seat)>,
+    connection: ConnectionId,
+    bytes: &[u8],
+) -> Option<BattleId> {
+    let (battle, own) = seated.get(&connection).copied()?;
+    let room = rooms.get_mut(&battle)?;
+    match ToServer::parse(bytes) {
+        Ok(message) => {
+            let taken = catch_unwind(AssertUnwindSafe(|| room.message(own, connection, &message)));
+            taken.is_err().then_some(battle)
+        }
+        Err(_) => {
+            room.counters.messages_bad += 1;
+            None
+        }
+    }
+}
+
+fn millis(now_us: u64) -> Millis {
+    Millis(now_us / 1000)
+}
