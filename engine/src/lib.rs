@@ -25,6 +25,7 @@ pub mod rng;
 mod save;
 mod schedule;
 mod seat;
+pub mod skirmish;
 pub mod snapshot;
 pub mod space;
 mod spec;

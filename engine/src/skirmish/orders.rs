@@ -1,0 +1,139 @@
+//! What puppets want, and where it leads them: inputs, whims of minions, movement, return of the dead.
+
+use glam::Vec2;
+
+use super::arena::Arena;
+use super::state::{
+    Arms, BLAST, Event, EventKind, FIRE, FLYER_RADIUS, Facing, PUPPET_RADIUS, group_of, touches_of,
+};
+use super::{Block, Flyer, Input, NO_TEAM, Obstacle, Puppet, Rules, Skirmish, stream};
+use crate::kit::flyer::Flight;
+use crate::kit::life::Life;
+use crate::kit::motion::{Position, Velocity, approach, integrate};
+use crate::math;
+use crate::{ActorId, Changes, Step, Tick};
+
+/// Ticks from whim to whim of a minion; they take turns.
+const WHIM_TICKS: usize = 32;
+/// How far before a puppet's middle its shots begin: just outside of it.
+const MUZZLE: f32 = PUPPET_RADIUS + FLYER_RADIUS + 0.05;
+
+/// Inputs and whims become velocities, shots and blasts; the dead return.
+pub(super) fn orders(step: &mut Step<'_, Skirmish>) {
+    let rules = *step.world.singleton::<Rules>();
+    let obstacles = step.world.rows::<Obstacle>();
+    let arena = Arena::fit(&mut step.scratch.arena, &rules, &obstacles.read::<Block>());
+    let puppets = step.world.rows::<Puppet>();
+    let ids = puppets.ids();
+    let (mut positions, mut velocities) = (puppets.write::<Position>(), puppets.write::<Velocity>());
+    let (mut facings, mut lives, mut arms) =
+        (puppets.write::<Facing>(), puppets.write::<Life>(), puppets.write::<Arms>());
+    let (now, seed) = (step.tick, step.terms.seed);
+    let mut trigger = Trigger { now, rules: &rules, changes: step.changes, blasts: &mut step.scratch.blasts };
+    trigger.blasts.clear();
+
+    // The dead lie still and return in their time.
+    for row in 0..lives.len() {
+        if lives[row].is_alive() {
+            continue;
+        }
+        velocities[row].per_second = Vec2::ZERO;
+        if lives[row].is_due(now) {
+            let mut rng = crate::rng::Rng::new(seed, now.0, stream::PLACE, ids[row].0);
+            lives[row].revive(rules.health);
+            positions[row].at = arena.place_in_base(lives[row].team, &mut rng);
+            arms[row] = Arms::default();
+            step.events.tell(Event::new(EventKind::Respawn, positions[row].at, ids[row], ids[row], 0));
+        }
+    }
+
+    // The first puppets are the seats', in seat order.
+    for (row, seat) in step.inputs.iter().enumerate() {
+        let life = lives[row];
+        if !life.is_alive() {
+            continue;
+        }
+        let Input { move_x, move_y, aim, buttons } = seat.input;
+        let wish = math::limit_length(Vec2::new(move_x, move_y), 1.0) * rules.speed;
+        velocities[row].per_second = approach(velocities[row].per_second, wish, rules.change_max);
+        facings[row].angle = aim;
+        if buttons != 0 {
+            trigger.press(buttons, row, ids[row], positions[row].at, aim, life.team, &mut arms[row]);
+        }
+    }
+
+    // Each minion has its tick; what it then decides holds until the next.
+    let first_row = step.inputs.len();
+    let turn = (WHIM_TICKS - (now.0 as usize + first_row) % WHIM_TICKS) % WHIM_TICKS;
+    for row in (first_row + turn..lives.len()).step_by(WHIM_TICKS) {
+        if lives[row].is_alive() {
+            let mut rng = crate::rng::Rng::new(seed, now.0, stream::MINION, ids[row].0);
+            velocities[row].per_second = math::direction(rng.signed() * math::PI) * (rules.speed * 0.5);
+            facings[row].angle = rng.signed() * math::PI;
+            let team = lives[row].team;
+            trigger.press(FIRE, row, ids[row], positions[row].at, facings[row].angle, team, &mut arms[row]);
+        }
+    }
+}
+
+/// Puppets move, and stay out of obstacles and within the walls.
+pub(super) fn motion(step: &mut Step<'_, Skirmish>) {
+    let rules = step.world.singleton::<Rules>();
+    let obstacles = step.world.rows::<Obstacle>();
+    let arena = Arena::fit(&mut step.scratch.arena, &rules, &obstacles.read::<Block>());
+    let puppets = step.world.rows::<Puppet>();
+    let mut positions = puppets.write::<Position>();
+    integrate(&mut positions, &puppets.read::<Velocity>(), rules.seconds);
+    for position in &mut *positions {
+        position.at = arena.settle(position.at);
+    }
+}
+
+/// What buttons do.
+struct Trigger<'a> {
+    now: Tick,
+    rules: &'a Rules,
+    changes: &'a mut Changes,
+    blasts: &'a mut Vec<u32>,
+}
+
+impl Trigger<'_> {
+    #[expect(clippy::too_many_arguments, reason = "one row of as many columns")]
+    fn press(
+        &mut self,
+        buttons: u32,
+        row: usize,
+        id: ActorId,
+        at: Vec2,
+        aim: f32,
+        team: u8,
+        arms: &mut Arms,
+    ) {
+        if buttons & FIRE != 0 && arms.weapon.is_over(self.now) {
+            arms.weapon.start(self.now, self.rules.weapon_ticks);
+            let direction = math::direction(aim);
+            let flight = Flight {
+                owner: id,
+                ends_at: Tick(self.now.0.saturating_add(self.rules.flyer_ticks)),
+                touches: touches_of(team),
+                team,
+                bounces: self.rules.flyer_bounces as u8,
+                kind: 0,
+            };
+            let position = Position { at: at + direction * MUZZLE };
+            let velocity = Velocity { per_second: direction * self.rules.flyer_speed };
+            self.changes.spawn(id, Flyer { position, velocity, flight });
+        }
+        if buttons & BLAST != 0 && arms.blast.is_over(self.now) {
+            arms.blast.start(self.now, self.rules.blast_ticks);
+            self.blasts.push(row as u32);
+        }
+    }
+}
+
+/// The groups in which others find a puppet: its team's while it lives.
+#[inline]
+pub(super) fn groups_of(life: &Life) -> u8 {
+    debug_assert!(life.team != NO_TEAM, "only flyers are nobody's");
+    if life.is_alive() { group_of(life.team) } else { 0 }
+}

@@ -1,0 +1,336 @@
+//! Claims about skirmish.
+
+use super::*;
+use crate::kit::motion::Velocity;
+use crate::{Battle, BattleSpec, StateHash, Tick, TickRecord, testing};
+
+fn mode(name: &str) -> Mode<Setup> {
+    let all = Skirmish::modes().into_iter().chain(Skirmish::scenes());
+    all.into_iter().find(|mode| mode.name == name).expect("the mode exists")
+}
+
+fn battle(name: &str, seed: u64) -> Battle<Skirmish> {
+    Battle::new(BattleSpec::bots(&mode(name), seed)).expect("the mode starts")
+}
+
+/// Lets bots play one tick.
+fn play(battle: &mut Battle<Skirmish>, record: &mut TickRecord<Input>) -> StateHash {
+    battle.bot_record(record);
+    assert!(record.inputs.iter().all(|seat| Skirmish::check(&seat.input)), "a bot's input is a legal one");
+    battle.step(record)
+}
+
+#[test]
+fn a_battle_of_bots_ends_with_an_outcome_and_kills_on_both_sides() {
+    for (name, seed) in [("skirmish", 1), ("duel", 2), ("melee", 3)] {
+        let mut battle = battle(name, seed);
+        let mut record = TickRecord::neutral(Tick::ZERO, 0);
+        let outcome = loop {
+            if let Some(outcome) = battle.outcome() {
+                break outcome;
+            }
+            play(&mut battle, &mut record);
+        };
+        let teams = usize::from(mode(name).teams);
+        assert!(outcome.scores[..teams].iter().all(|kills| *kills > 0), "{name}: {:?}", outcome.scores);
+        assert!(outcome.scores[teams..].iter().all(|kills| *kills == 0));
+        let best = outcome.scores.iter().max().copied();
+        assert_eq!(outcome.winner.map(|team| outcome.scores[usize::from(team.0)]), outcome.winner.and(best));
+        let puppets = battle.world().rows::<Puppet>();
+        let tallies = puppets.read::<Tally>();
+        let kills: i32 = tallies.iter().map(|tally| i32::from(tally.kills)).sum();
+        let deaths: i32 = tallies.iter().map(|tally| i32::from(tally.deaths)).sum();
+        assert_eq!((kills, deaths), (outcome.scores.iter().sum(), kills), "every death is somebody's kill");
+    }
+}
+
+#[test]
+fn bots_walk_shoot_hit_and_blast() {
+    let mut battle = battle("skirmish", 7);
+    let mut record = TickRecord::neutral(Tick::ZERO, 0);
+    let (mut moving, mut living, mut shots, mut hits, mut blasts) = (0, 0, 0, 0, 0);
+    for _ in 0..1800 {
+        play(&mut battle, &mut record);
+        let puppets = battle.world().rows::<Puppet>();
+        for (life, velocity) in puppets.read::<Life>().iter().zip(&*puppets.read::<Velocity>()) {
+            living += u32::from(life.alive);
+            moving += u32::from(life.is_alive() && velocity.per_second.length() > 1.0);
+        }
+        let told = |kinds: &[EventKind]| {
+            let of_kind = |event: &&Event| event.kind().is_some_and(|kind| kinds.contains(&kind));
+            battle.events().iter().filter(of_kind).count()
+        };
+        hits += told(&[EventKind::Hit, EventKind::Death]);
+        blasts += told(&[EventKind::Blast]);
+        shots += record.inputs.iter().filter(|seat| seat.input.buttons & FIRE != 0).count();
+    }
+    assert!(moving * 10 > living * 9, "they move {moving} of {living} ticks");
+    assert!(shots > 500 && hits * 10 > shots && hits * 2 < shots, "{shots} shots, {hits} hits");
+    assert!(blasts >= 10, "{blasts} blasts");
+}
+
+#[test]
+fn no_puppet_is_ever_in_an_obstacle_or_out_of_the_arena() {
+    for seed in 0..6 {
+        let mut battle = battle(["skirmish", "melee", "100x300"][seed as usize % 3], seed);
+        let bounds = battle.world().singleton::<Rules>().bounds();
+        let obstacles: Vec<_> =
+            battle.world().rows::<Obstacle>().read::<Block>().iter().map(Block::rect).collect();
+        let mut record = TickRecord::neutral(Tick::ZERO, 0);
+        for _ in 0..200 {
+            play(&mut battle, &mut record);
+            let tick = battle.tick();
+            for position in &*battle.world().rows::<Puppet>().read::<Position>() {
+                assert!(
+                    bounds.grown(-PUPPET_RADIUS).contains(position.at),
+                    "seed {seed} tick {tick}: {position:?}"
+                );
+                let free = |rect: &crate::space::Rect| {
+                    rect.distance_squared(position.at) >= PUPPET_RADIUS * PUPPET_RADIUS
+                };
+                assert!(obstacles.iter().all(free), "seed {seed} tick {tick}: {position:?}");
+            }
+            for position in &*battle.world().rows::<Flyer>().read::<Position>() {
+                assert!(bounds.contains(position.at), "seed {seed} tick {tick}: {position:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn strays_stay_as_many_as_they_were() {
+    let mut battle = battle("10x30", 4);
+    let mut record = TickRecord::neutral(Tick::ZERO, battle.spec().roster.len());
+    for tick in 1..600 {
+        record.tick = Tick(tick);
+        battle.step(&record);
+        assert_eq!(battle.world().rows::<Flyer>().len(), 20);
+    }
+    let hurt = battle.world().rows::<Puppet>().read::<Tally>().iter().map(|tally| tally.deaths).sum::<u16>();
+    assert!(hurt > 0, "strays kill who stands still");
+    assert_eq!(battle.world().singleton::<Score>().kills, [0; 7], "and that is nobody's kill");
+}
+
+#[test]
+fn a_restored_battle_goes_on_bit_for_bit_at_every_tick() {
+    testing::restore_and_continue(&BattleSpec::<Skirmish>::bots(&mode("skirmish"), 11), 600);
+}
+
+#[test]
+fn rollbacks_over_spawns_and_despawns_change_nothing() {
+    testing::sync_test(&BattleSpec::<Skirmish>::bots(&mode("skirmish"), 12), 300);
+    testing::sync_test(&BattleSpec::<Skirmish>::bots(&mode("10x30"), 13), 300);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_hashes_and_another_seed_others() {
+    let chain = |seed| -> Vec<StateHash> {
+        let spec = BattleSpec::<Skirmish>::bots(&mode("skirmish"), seed);
+        testing::play(&spec, 100).into_iter().map(|(_, hash)| hash).collect()
+    };
+    assert_eq!(chain(5), chain(5));
+    assert_ne!(chain(5), chain(6));
+}
+
+/// The hashes of every 20th tick of a 600-tick battle, from `tests/data/skirmish-600.txt`.
+///
+/// `BLESS=1 cargo test golden` writes the file anew: only after a change of rules that is meant.
+#[test]
+fn the_golden_chain_holds() {
+    let spec = BattleSpec::<Skirmish>::bots(&mode("skirmish"), 2026);
+    let played = testing::play(&spec, 600);
+    let lines = played.iter().filter(|(record, _)| record.tick.0.is_multiple_of(20));
+    let chain: String = lines.map(|(record, hash)| format!("{} {hash}\n", record.tick)).collect();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/skirmish-600.txt");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, &chain).expect("the golden file can be written");
+    }
+    let golden = std::fs::read_to_string(path).expect("the golden file is there");
+    assert_eq!(chain, golden, "the rules, the hash or the mathematics have changed");
+}
+
+/// A duel whose two seats do what the test says.
+struct Duel {
+    battle: Battle<Skirmish>,
+    record: TickRecord<Input>,
+}
+
+impl Duel {
+    fn new() -> Self {
+        let mut mode = mode("duel");
+        mode.setup.obstacles = 0;
+        let battle = Battle::new(BattleSpec::bots(&mode, 3)).expect("the mode starts");
+        Self { battle, record: TickRecord::neutral(Tick::ZERO, 2) }
+    }
+
+    fn step(&mut self, first: Input, second: Input) {
+        self.record.tick = self.record.tick.next();
+        self.record.inputs[0].input = first;
+        self.record.inputs[1].input = second;
+        self.battle.step(&self.record);
+    }
+
+    fn life(&self, seat: usize) -> Life {
+        self.battle.world().rows::<Puppet>().read::<Life>()[seat]
+    }
+
+    fn place(&self, seat: usize) -> glam::Vec2 {
+        self.battle.world().rows::<Puppet>().read::<Position>()[seat].at
+    }
+
+    /// What the first seat does to walk to the second and aim at it.
+    fn chase(&self, buttons: u32) -> Input {
+        let towards = self.place(1) - self.place(0);
+        let step = towards.normalize_or_zero();
+        Input { move_x: step.x, move_y: step.y, aim: math::angle_of(towards), buttons }
+    }
+}
+
+#[test]
+fn the_dead_return_after_their_time_in_full_health() {
+    let mut duel = Duel::new();
+    while duel.life(1).is_alive() {
+        duel.step(duel.chase(FIRE), Input::default());
+        assert!(duel.record.tick < Tick(600), "a standing enemy dies");
+    }
+    let (died, back) = (duel.record.tick, duel.life(1).returns_at);
+    assert_eq!(back.since(died), 90, "three seconds");
+    assert_eq!(duel.battle.world().singleton::<Score>().kills[..2], [1, 0]);
+    while duel.record.tick.next() < back {
+        duel.step(Input::default(), Input { move_x: 1.0, buttons: FIRE | BLAST, ..Input::default() });
+        assert!(!duel.life(1).is_alive());
+        assert!(duel.battle.events().is_empty(), "the dead do nothing");
+    }
+    duel.step(Input::default(), Input::default());
+    assert_eq!(duel.life(1), Life::new(100, 1));
+    assert_eq!(duel.battle.events()[0].kind(), Some(EventKind::Respawn));
+}
+
+#[test]
+fn weapon_and_blast_wait_for_their_cooldowns() {
+    let mut duel = Duel::new();
+    let mut blasts = 0;
+    for _ in 0..27 {
+        let press = Input { buttons: FIRE | BLAST, aim: math::PI, ..Input::default() };
+        duel.step(press, Input::default());
+        blasts += duel.battle.events().iter().filter(|event| event.kind() == Some(EventKind::Blast)).count();
+    }
+    let arms = duel.battle.world().rows::<Puppet>().read::<Arms>()[0];
+    assert_eq!(blasts, 1);
+    assert_eq!(arms.weapon.0, Tick(19 + 9), "shots at 1, 10 and 19");
+    assert_eq!(arms.blast.0, Tick(1 + 180));
+}
+
+#[test]
+fn a_blast_hurts_enemies_within_its_radius_and_not_its_maker() {
+    let mut duel = Duel::new();
+    while (duel.place(0) - duel.place(1)).length() > 2.0 {
+        duel.step(duel.chase(0), Input::default());
+    }
+    let distance = (duel.place(0) - duel.place(1)).length();
+    duel.step(Input { buttons: BLAST, ..Input::default() }, Input::default());
+    let lost = 100 - duel.life(1).health;
+    assert!((40..=60).contains(&lost), "{lost} lost at {distance} m");
+    assert_eq!(duel.life(0).health, 100);
+}
+
+#[test]
+fn a_battle_ends_at_its_last_tick_or_at_the_score_limit() {
+    let mut spec = BattleSpec::<Skirmish>::bots(&mode("duel"), 3);
+    spec.terms.ticks_max = 5;
+    let mut battle = Battle::new(spec).unwrap();
+    let mut record = TickRecord::neutral(Tick::ZERO, 2);
+    for _ in 0..5 {
+        assert_eq!(battle.outcome(), None);
+        play(&mut battle, &mut record);
+    }
+    assert_eq!(battle.outcome().unwrap().winner, None, "nobody has killed yet");
+
+    let mut short = mode("skirmish");
+    short.setup.score_limit = 1;
+    let mut battle = Battle::new(BattleSpec::<Skirmish>::bots(&short, 3)).unwrap();
+    let mut record = TickRecord::neutral(Tick::ZERO, 10);
+    while battle.outcome().is_none() {
+        play(&mut battle, &mut record);
+    }
+    assert!(battle.tick().0 < battle.spec().terms.ticks_max);
+    assert!(battle.outcome().unwrap().scores.contains(&1));
+}
+
+#[test]
+fn inputs_out_of_their_bounds_are_refused() {
+    let good = Input { move_x: 1.0, move_y: -1.0, aim: math::PI, buttons: FIRE | BLAST };
+    assert!(Skirmish::check(&good));
+    assert!(Skirmish::check(&Input::default()));
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, 1.0_f32.next_up(), -(1.0_f32.next_up())] {
+        assert!(!Skirmish::check(&Input { move_x: bad, ..good }), "move_x {bad}");
+        assert!(!Skirmish::check(&Input { move_y: bad, ..good }), "move_y {bad}");
+    }
+    for bad in [f32::NAN, f32::INFINITY, math::PI.next_up(), -(math::PI.next_up()), 1e30] {
+        assert!(!Skirmish::check(&Input { aim: bad, ..good }), "aim {bad}");
+    }
+    assert!(!Skirmish::check(&Input { buttons: 4, ..good }));
+    assert!(
+        Skirmish::check(&Input { move_x: f32::from_bits(1), ..good }),
+        "a denormal is a number like others"
+    );
+}
+
+#[test]
+fn a_silent_seat_walks_on_for_a_moment_and_never_shoots() {
+    let last = Input { move_x: 1.0, move_y: 0.5, aim: 2.0, buttons: FIRE | BLAST };
+    let walking = Input { buttons: 0, ..last };
+    assert_eq!(Skirmish::missing(&last, 1), walking);
+    assert_eq!(Skirmish::missing(&walking, REPEAT_TICKS), walking);
+    assert_eq!(Skirmish::missing(&walking, REPEAT_TICKS + 1), Input { aim: 2.0, ..Input::default() });
+}
+
+#[test]
+fn a_setup_of_nonsense_still_makes_a_battle() {
+    let mut wild = Setup::for_puppets(10);
+    let floats = [f32::MAX, f32::MIN, 0.0, -0.0, f32::MIN_POSITIVE];
+    for value in floats {
+        (wild.arena_half, wild.spread, wild.speed, wild.acceleration) =
+            (value.min(500.0), value, value, value);
+        (wild.flyer_speed, wild.flyer_seconds, wild.weapon_seconds) = (value, value, value);
+        (wild.return_seconds, wild.blast_radius, wild.blast_seconds) = (value, value, value);
+        (wild.health, wild.flyer_damage, wild.blast_damage, wild.flyer_bounces) =
+            (0, u32::MAX, u32::MAX, u32::MAX);
+        (wild.obstacles, wild.strays, wild.minions) = (u32::MAX, 50, 20);
+        let spec = BattleSpec::<Skirmish>::bots(&Mode { setup: wild, ..mode("duel") }, 1);
+        let mut battle = Battle::new(spec).unwrap();
+        let mut record = TickRecord::neutral(Tick::ZERO, 2);
+        for _ in 0..50 {
+            play(&mut battle, &mut record);
+        }
+    }
+}
+
+#[test]
+fn every_scene_has_as_many_actors_as_its_name_says() {
+    for scene in Skirmish::scenes() {
+        let (puppets, flyers) = scene.name.split_once('x').unwrap();
+        let battle = Battle::new(BattleSpec::<Skirmish>::bots(&scene, 1)).unwrap();
+        let found = battle.world().rows::<Puppet>().len();
+        assert_eq!(found.to_string(), puppets);
+        assert_eq!(
+            (battle.world().rows::<Flyer>().len() + found).to_string(),
+            flyers,
+            "strays, and a shot a puppet"
+        );
+    }
+}
+
+#[test]
+fn the_crowd_of_a_large_scene_fights() {
+    let mut battle = battle("1000x3000", 5);
+    let mut record = TickRecord::neutral(Tick::ZERO, 0);
+    for _ in 0..90 {
+        play(&mut battle, &mut record);
+    }
+    let flyers = battle.world().rows::<Flyer>().len();
+    assert!((2_300..3_100).contains(&flyers), "{flyers} flyers");
+    let deaths: u32 =
+        battle.world().rows::<Puppet>().read::<Tally>().iter().map(|tally| u32::from(tally.deaths)).sum();
+    assert!(deaths > 20, "{deaths} deaths");
+}
