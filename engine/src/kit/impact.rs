@@ -102,7 +102,22 @@ impl Impact {
         &self.candidates
     }
 
-    /// The groups of a row, as placed.
+    /// The groups that a flyer may touch by what the map says, for a row of those that were screened last: those
+    /// that are not among them need no exact test.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[inline]
+    #[must_use]
+    pub fn groups_near(&self, row: u32) -> u8 {
+        self.map.in_cell(self.cells[row as usize])
+    }
+
+    /// The groups of a target's row, as placed.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[inline]
     #[must_use]
     pub fn groups(&self, row: u32) -> u8 {
         self.groups[row as usize]

@@ -20,7 +20,7 @@ const SIDES: (f32, f32) = (1.5, 7.0);
 /// What stands still, indexed, and the search for impacts over it. Follows from rules and obstacles alone.
 #[derive(Debug)]
 pub(super) struct Arena {
-    rules: Rules,
+    pub(super) rules: Rules,
     rows: Vec<Block>,
     pub(super) bounds: Rect,
     pub(super) blocks: Blocks,
@@ -64,6 +64,11 @@ impl Arena {
             *kept = None;
         }
         kept.get_or_insert_with(|| Self::new(rules, rows))
+    }
+
+    /// The arena that the tick's first system has fitted.
+    pub(super) fn of_tick(kept: &mut Option<Self>) -> &mut Self {
+        kept.as_mut().expect("the first system of a tick fits the arena")
     }
 
     /// Where a puppet at `place` is let stand: within the walls, out of the obstacles.

@@ -11,8 +11,9 @@
 //! |---|---|
 //! | `orders` | the dead return; inputs and minions' whims become velocities, shots and blasts |
 //! | `motion` | puppets move, and stay out of obstacles and within the walls |
-//! | `blasts` | who stands in a blast is hurt |
+//! | `blasts` | who stands in a blast is hit |
 //! | `flight` | flyers move, bounce, hit and end |
+//! | `harm` | hits hurt and kill |
 //!
 //! Blasts count before flyers, flyers in the order of their ids: whoever takes the last point has the kill.
 
@@ -49,6 +50,8 @@ pub struct Scratch {
     arena: Option<arena::Arena>,
     /// The rows of puppets that make a blast in this tick, ascending.
     blasts: Vec<u32>,
+    /// What hurts whom in this tick, in the order in which it counts.
+    hits: Vec<combat::Hit>,
     /// Rows of flyers that do not end this tick where their velocity leads, and where they do.
     diverted: Vec<(u32, Position)>,
 }
@@ -81,6 +84,7 @@ impl Game for Skirmish {
         schedule.add("motion", orders::motion);
         schedule.add("blasts", combat::blasts);
         schedule.add("flight", combat::flight);
+        schedule.add("harm", combat::harm);
     }
 
     fn modes() -> Vec<Mode<Setup>> {
@@ -115,7 +119,7 @@ impl Game for Skirmish {
         }
         for _ in 0..stage.setup.strays.min(setup::STRAYS_MAX) {
             let mut rng = stage.rng(stream::STRAY, ActorId(next.next().expect("ids go on")));
-            let (position, velocity) = combat::begin_stray(&arena, &rules, &mut rng);
+            let (position, velocity) = combat::begin_stray(&arena, &mut rng);
             let flight = Flight {
                 ends_at: Flight::ENDLESS,
                 touches: state::touches_of(NO_TEAM),

@@ -78,12 +78,10 @@ pub(super) fn orders(step: &mut Step<'_, Skirmish>) {
 
 /// Puppets move, and stay out of obstacles and within the walls.
 pub(super) fn motion(step: &mut Step<'_, Skirmish>) {
-    let rules = step.world.singleton::<Rules>();
-    let obstacles = step.world.rows::<Obstacle>();
-    let arena = Arena::fit(&mut step.scratch.arena, &rules, &obstacles.read::<Block>());
+    let arena = Arena::of_tick(&mut step.scratch.arena);
     let puppets = step.world.rows::<Puppet>();
     let mut positions = puppets.write::<Position>();
-    integrate(&mut positions, &puppets.read::<Velocity>(), rules.seconds);
+    integrate(&mut positions, &puppets.read::<Velocity>(), arena.rules.seconds);
     for position in &mut *positions {
         position.at = arena.settle(position.at);
     }

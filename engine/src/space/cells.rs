@@ -7,6 +7,9 @@ use super::Rect;
 /// The most cells an index has. Smaller cells than fit grow until they do.
 pub const CELLS_MAX: usize = 1 << 20;
 
+/// A share that is larger than any rounding error here: 2⁻¹⁹, of numbers with 24 bits.
+const ROUNDING: f32 = 1.0 / 524_288.0;
+
 /// Square cells over bounds. What lies outside belongs to the nearest edge cell.
 ///
 /// A cell number never falls as a coordinate grows, so whatever lies between two points lies in the cells between.
@@ -17,11 +20,14 @@ pub(super) struct Cells {
     inverse: f32,
     pub(super) columns: u32,
     pub(super) rows: u32,
+    /// More than the rounding errors of subtracting, squaring and comparing coordinates within the bounds. Outside
+    /// of them everything is in the edge cells, however it is rounded.
+    slack: f32,
 }
 
 impl Default for Cells {
     fn default() -> Self {
-        Self { origin: Vec2::ZERO, size: 1.0, inverse: 1.0, columns: 1, rows: 1 }
+        Self { origin: Vec2::ZERO, size: 1.0, inverse: 1.0, columns: 1, rows: 1, slack: 0.0 }
     }
 }
 
@@ -38,12 +44,14 @@ impl Cells {
         assert!(bounds.min.x <= bounds.max.x && bounds.min.y <= bounds.max.y, "bounds have min below max");
         assert!(cell.is_finite() && cell > 0.0, "cells have a size");
         let extent = bounds.max - bounds.min;
+        let furthest = bounds.min.abs().max(bounds.max.abs());
+        let slack = (furthest.x + furthest.y) * ROUNDING;
         let mut size = cell;
         loop {
             let (columns, rows) = (extent.x / size + 1.0, extent.y / size + 1.0);
             if columns * rows <= CELLS_MAX as f32 {
                 let (columns, rows) = (columns as u32, rows as u32);
-                return Self { origin: bounds.min, size, inverse: 1.0 / size, columns, rows };
+                return Self { origin: bounds.min, size, inverse: 1.0 / size, columns, rows, slack };
             }
             size *= 2.0;
         }
@@ -81,7 +89,7 @@ impl Cells {
     /// The cells of everything that a floating-point test may find within `reach` of a point.
     #[inline(always)]
     pub(super) fn around(&self, point: Vec2, reach: f32) -> CellRange {
-        let reach = reach + slack(point, reach);
+        let reach = reach * (1.0 + ROUNDING) + self.slack;
         self.of_rect(&Rect::around(point, Vec2::splat(reach)))
     }
 
@@ -90,8 +98,14 @@ impl Cells {
     #[inline]
     pub(super) fn along(&self, from: Vec2, delta: Vec2, reach: f32, mut see: impl FnMut(u32, u32, u32)) {
         let to = from + delta;
-        let reach = reach + slack(from, reach) + slack(to, reach);
+        let reach = reach * (1.0 + ROUNDING) + (delta.x.abs() + delta.y.abs()) * ROUNDING + self.slack;
         let around = self.of_rect(&Rect::new(from.min(to), from.max(to)).grown(reach));
+        let (across, down) = (around.columns.1 - around.columns.0, around.rows.1 - around.rows.0);
+        if across * down <= 1 {
+            // At most two cells by two, or a single row or column: there is nothing to save.
+            (around.rows.0..=around.rows.1).for_each(|row| see(row, around.columns.0, around.columns.1));
+            return;
+        }
         for row in around.rows.0..=around.rows.1 {
             // The part of the segment that has this row within reach; edge rows reach to infinity.
             let low =
@@ -128,12 +142,6 @@ fn axis(cells: f32, count: u32) -> u32 {
     let last = (count - 1) as f32;
     let within = if low < last { low } else { last };
     (within + 8_388_608.0).to_bits() & 0x7f_ffff
-}
-
-/// More than the rounding errors of subtracting, squaring and comparing coordinates of this size.
-#[inline(always)]
-fn slack(point: Vec2, reach: f32) -> f32 {
-    (point.x.abs() + point.y.abs() + reach) * (1.0 / 524_288.0)
 }
 
 /// From when to when (0 to 1, a little more for rounding) a moving coordinate is within an interval.
