@@ -74,9 +74,14 @@ pub fn first_meeting(
     blocks: &Blocks,
 ) -> Option<Meeting> {
     let mut first = wall_met(from, delta, &bounds.grown(-radius));
+    let span = Rect::new(from.min(from + delta), from.max(from + delta));
     for &block in blocks.near(from + delta * 0.5) {
         let rect = blocks.rects()[block as usize];
-        let Some(hit) = segment_rect(from, delta, &rect.grown(radius)) else { continue };
+        let grown = rect.grown(radius);
+        if !grown.overlaps(&span) {
+            continue;
+        }
+        let Some(hit) = segment_rect(from, delta, &grown) else { continue };
         if first.is_some_and(|first| first.at <= hit.at) {
             continue;
         }

@@ -37,7 +37,7 @@ impl Arena {
         let solid_reach = FLYER_RADIUS + half_step;
         let reach = PUPPET_RADIUS + solid_reach;
         let blocks = Blocks::new(bounds, 4.0, solid_reach.max(PUPPET_RADIUS + SKIN), &rects);
-        let mut impact = Impact::new(bounds, (2.0 * reach).max(2.0), 8.0);
+        let mut impact = Impact::new(bounds, (2.01 * reach).max(2.0), 8.0);
         for rect in &rects {
             impact.stand(&rect.grown(solid_reach), SOLID);
         }

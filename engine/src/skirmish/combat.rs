@@ -55,11 +55,13 @@ pub(super) fn flight(step: &mut Step<'_, Skirmish>) {
     let ids = flyers.ids();
     let (mut positions, mut velocities) = (flyers.write::<Position>(), flyers.write::<Velocity>());
     let mut flights = flyers.write::<Flight>();
+    let (positions, velocities) = (&mut positions[..], &mut velocities[..]);
+    let (ids, flights) = (&ids[..], &mut flights[..]);
     let (now, seconds) = (step.tick, arena.rules.seconds);
     let diverted = &mut step.scratch.diverted;
     diverted.clear();
 
-    arena.impact.screen(&positions, &velocities, &flights, seconds, now);
+    arena.impact.screen(positions, velocities, flights, seconds, now);
     for &row in arena.impact.candidates() {
         let (place, flight) = (row as usize, &mut flights[row as usize]);
         if flight.is_over(now) {
@@ -97,7 +99,7 @@ pub(super) fn flight(step: &mut Step<'_, Skirmish>) {
             }
         }
     }
-    integrate(&mut positions, &velocities, seconds);
+    integrate(positions, velocities, seconds);
     for (row, position) in &*diverted {
         positions[*row as usize] = *position;
     }

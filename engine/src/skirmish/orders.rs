@@ -24,10 +24,12 @@ pub(super) fn orders(step: &mut Step<'_, Skirmish>) {
     let obstacles = step.world.rows::<Obstacle>();
     let arena = Arena::fit(&mut step.scratch.arena, &rules, &obstacles.read::<Block>());
     let puppets = step.world.rows::<Puppet>();
-    let ids = puppets.ids();
-    let (mut positions, mut velocities) = (puppets.write::<Position>(), puppets.write::<Velocity>());
+    let (ids, mut positions, mut velocities) =
+        (puppets.ids(), puppets.write::<Position>(), puppets.write::<Velocity>());
     let (mut facings, mut lives, mut arms) =
         (puppets.write::<Facing>(), puppets.write::<Life>(), puppets.write::<Arms>());
+    let (ids, positions, velocities) = (&ids[..], &mut positions[..], &mut velocities[..]);
+    let (facings, lives, arms) = (&mut facings[..], &mut lives[..], &mut arms[..]);
     let (now, seed) = (step.tick, step.terms.seed);
     let mut trigger = Trigger { now, rules: &rules, changes: step.changes, blasts: &mut step.scratch.blasts };
     trigger.blasts.clear();

@@ -74,6 +74,16 @@ impl Occupancy {
 
     #[inline(always)]
     fn mark_range(&mut self, range: CellRange, groups: u8) {
+        let (left, right) = range.columns;
+        let (low, high) = range.rows;
+        if right - left <= 1 && high - low <= 1 {
+            // Four marks, some of them on one cell, are faster than a loop over those that differ.
+            let (low, high) = (low * self.cells.columns, high * self.cells.columns);
+            for cell in [low + left, low + right, high + left, high + right] {
+                self.groups[cell as usize] |= groups;
+            }
+            return;
+        }
         for row in range.rows.0..=range.rows.1 {
             let row = (row * self.cells.columns) as usize;
             for cell in &mut self.groups[row + range.columns.0 as usize..=row + range.columns.1 as usize] {
