@@ -260,15 +260,22 @@ where
     }
 }
 
-/// The nearest multiple of `1 / per_unit`, halves away from zero; NaN gives 0, and so does −0.
+/// The nearest multiple of `1 / per_unit`, halves to the even one; NaN gives 0, and so does −0.
 ///
-/// Exact on every platform: one multiplication, one addition and a saturating conversion, and the division
-/// is by a power of two.
+/// Multiples beyond ±2³¹, which the wire could not carry, become those. Exact on every platform: adding 2²³ rounds,
+/// floats from there on have no fraction, and the division is by a power of two. A conversion to `i32` would do the
+/// same, but keeps the loop over a column from being vectorised well.
 #[inline(always)]
 #[must_use]
 pub fn snap(value: f32, per_unit: f32) -> f32 {
+    const WHOLE: f32 = 8_388_608.0;
+    const MOST: f32 = 2_147_483_648.0;
     let scaled = value * per_unit;
-    (scaled + 0.5_f32.copysign(scaled)) as i32 as f32 / per_unit
+    let size = scaled.abs();
+    let rounded = if size < WHOLE { (size + WHOLE) - WHOLE } else { size };
+    let bounded = if rounded < MOST { rounded } else { MOST };
+    let number = if scaled.is_nan() { 0.0 } else { bounded };
+    number.copysign(scaled) / per_unit + 0.0
 }
 
 /// The float itself, with NaN made 0 and −0 made 0.
