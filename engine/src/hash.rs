@@ -28,10 +28,22 @@ impl std::fmt::Display for ProtocolHash {
 }
 
 /// The state hash with its parts. The buffer is kept from tick to tick.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Hashes {
     state: StateHash,
     parts: Vec<u64>,
+}
+
+impl Clone for Hashes {
+    fn clone(&self) -> Self {
+        Self { state: self.state, parts: self.parts.clone() }
+    }
+
+    /// Keeps the buffer, which the derived one would not.
+    fn clone_from(&mut self, source: &Self) {
+        self.state = source.state;
+        self.parts.clone_from(&source.parts);
+    }
 }
 
 impl Hashes {
