@@ -276,6 +276,45 @@ fn inputs_out_of_their_bounds_are_refused() {
     );
 }
 
+/// A recording made by a stranger may hold any finite input; intake never lets one through.
+#[test]
+fn wild_inputs_in_a_record_do_no_harm() {
+    let mut battle = battle("duel", 9);
+    let mut record = TickRecord::neutral(Tick::ZERO, 2);
+    let wild = [f32::MAX, f32::MIN, f32::MIN_POSITIVE, -0.0, 1e20];
+    for tick in 1..400 {
+        record.tick = Tick(tick);
+        let [x, y, aim] = [tick, tick / 5, tick / 25].map(|place| wild[place as usize % wild.len()]);
+        record.inputs[0].input = Input { move_x: x, move_y: y, aim, buttons: u32::MAX };
+        record.inputs[1].input = Input { move_x: y, move_y: aim, aim: x, buttons: tick };
+        battle.step(&record);
+        let bounds = battle.world().singleton::<Rules>().bounds();
+        assert!(
+            battle
+                .world()
+                .rows::<Puppet>()
+                .read::<Position>()
+                .iter()
+                .all(|puppet| bounds.contains(puppet.at))
+        );
+    }
+}
+
+#[test]
+fn neither_side_is_favoured() {
+    let mut score = [0; 2];
+    for seed in 0..16 {
+        let mut battle = battle("duel", seed);
+        let mut record = TickRecord::neutral(Tick::ZERO, 0);
+        while battle.outcome().is_none() {
+            play(&mut battle, &mut record);
+        }
+        let kills = battle.world().singleton::<Score>().kills;
+        score = [score[0] + kills[0], score[1] + kills[1]];
+    }
+    assert!(score[0] * 3 > score[1] * 2 && score[1] * 3 > score[0] * 2, "{score:?}");
+}
+
 #[test]
 fn a_silent_seat_walks_on_for_a_moment_and_never_shoots() {
     let last = Input { move_x: 1.0, move_y: 0.5, aim: 2.0, buttons: FIRE | BLAST };
