@@ -23,8 +23,10 @@ const BLAST_DISTANCE: (f32, f32) = (1.5, 3.0);
 const AHEAD: f32 = 2.5;
 /// Flyers are dodged that would pass within this many metres, in at most these seconds.
 const DODGE: (f32, f32) = (0.9, 0.6);
-/// Ticks for which a bot keeps strafing or walking round to one side.
-const SIDE_TICKS: u32 = 20;
+/// Ticks for which a bot keeps strafing to one side.
+const STRAFE_TICKS: u32 = 20;
+/// Ticks for which a bot keeps walking round obstacles to one side: longer than it takes round the longest.
+const ROUND_TICKS: u32 = 110;
 /// The largest error of aim to each side, in radians.
 const AIM_ERROR: f32 = 0.06;
 /// A blast is worth it from this share of its full damage on, summed over all enemies.
@@ -53,7 +55,6 @@ pub(super) fn decide(world: &World, seat: Seat, rng: &mut Rng) -> Input {
     let rects = || obstacles.iter().map(Block::rect);
     let inner = rules.bounds().grown(-PUPPET_RADIUS);
     let is_free = |to: Vec2| inner.contains(to) && is_clear(here, to, PUPPET_RADIUS * 1.2, rects());
-    let side = side_of(seat, now.0);
 
     let area = Area { radius: rules.blast_radius, full: rules.blast_damage, edge: rules.blast_edge_damage };
     let (near, worth) = look_round(row, &lives, &positions, &puppets.read::<Velocity>(), &area);
@@ -73,6 +74,7 @@ pub(super) fn decide(world: &World, seat: Seat, rng: &mut Rng) -> Input {
                 input.buttons |= BLAST;
             }
             let bold = arms.blast.is_over(now) && me.health > rules.health / 2;
+            let side = side_of(seat, now.0, STRAFE_TICKS);
             fight(here, &enemy, side, if bold { BLAST_DISTANCE } else { DISTANCE })
         }
         (None, Some(enemy)) => {
@@ -90,7 +92,7 @@ pub(super) fn decide(world: &World, seat: Seat, rng: &mut Rng) -> Input {
         wish = (wish * 0.3 + out).normalize_or_zero();
     }
     if wish != Vec2::ZERO {
-        wish = steer_round(here, wish, side, AHEAD, is_free);
+        wish = steer_round(here, wish, side_of(seat, now.0, ROUND_TICKS), AHEAD, is_free);
         (input.move_x, input.move_y) = (wish.x.clamp(-1.0, 1.0), wish.y.clamp(-1.0, 1.0));
     }
     input
@@ -156,9 +158,9 @@ fn threat(world: &World, me: &Life, here: Vec2) -> Option<Vec2> {
     out.try_normalize()
 }
 
-/// The side that a seat prefers for some ticks, 1 or −1, then perhaps the other.
-fn side_of(seat: Seat, tick: u32) -> f32 {
-    let turn = (tick.wrapping_add(u32::from(seat.0) * 7)) / SIDE_TICKS;
+/// The side that a seat prefers for so many ticks, 1 or −1, then perhaps the other.
+fn side_of(seat: Seat, tick: u32, ticks: u32) -> f32 {
+    let turn = (tick.wrapping_add(u32::from(seat.0) * 7)) / ticks;
     let mixed = (turn ^ u32::from(seat.0) << 16).wrapping_mul(0x9e37_79b9);
     if mixed >> 31 == 0 { 1.0 } else { -1.0 }
 }

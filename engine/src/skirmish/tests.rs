@@ -70,6 +70,29 @@ fn bots_walk_shoot_hit_and_blast() {
 }
 
 #[test]
+fn bots_do_not_get_stuck() {
+    for (name, seed) in [("duel", 0), ("duel", 1), ("skirmish", 2), ("melee", 3)] {
+        let mut battle = battle(name, seed);
+        let mut record = TickRecord::neutral(Tick::ZERO, 0);
+        let places = |battle: &Battle<Skirmish>| battle.world().rows::<Puppet>().read::<Position>().to_vec();
+        let (mut before, mut stuck, mut seen) = (places(&battle), 0, 0);
+        while battle.outcome().is_none() {
+            for _ in 0..60 {
+                play(&mut battle, &mut record);
+            }
+            let now = places(&battle);
+            let lives = battle.world().rows::<Puppet>().read::<Life>().to_vec();
+            for ((was, is), _) in before.iter().zip(&now).zip(&lives).filter(|(_, life)| life.is_alive()) {
+                seen += 1;
+                stuck += i32::from((is.at - was.at).length() < 0.5);
+            }
+            before = now;
+        }
+        assert!(stuck * 5 < seen, "{name} {seed}: {stuck} of {seen} times in one place for two seconds");
+    }
+}
+
+#[test]
 fn no_puppet_is_ever_in_an_obstacle_or_out_of_the_arena() {
     for seed in 0..6 {
         let mut battle = battle(["skirmish", "melee", "100x300"][seed as usize % 3], seed);
