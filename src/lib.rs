@@ -2,6 +2,15 @@
 //!
 //! This package is the program: every role and tool is a subcommand of one binary. The rooms behind it (engine,
 //! netcode, replay, api, cluster, lobby, battle, client) are packages of their own; see ARCHITECTURE.md.
+//!
+//! A game of your own gets the whole program by one line; nothing in these packages is edited for it:
+//!
+//! ```no_run
+//! # use tiltyard_engine::Game;
+//! # fn of<MyGame: Game>() -> anyhow::Result<()> {
+//! tiltyard::run::<MyGame>()
+//! # }
+//! ```
 
 mod cli;
 mod program;

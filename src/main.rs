@@ -1,5 +1,5 @@
-//! The stock program.
+//! The stock program: it runs skirmish.
 
 fn main() -> anyhow::Result<()> {
-    tiltyard::run()
+    tiltyard::run::<tiltyard_engine::skirmish::Skirmish>()
 }

@@ -5,23 +5,26 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
+use tiltyard_engine::Game;
 
 use crate::cli::{Cli, Command};
 use crate::config::{Config, Sources};
 use crate::exit::{Exit, Usage};
 use crate::output::{Output, Reader};
 
-/// Runs the program on this process's arguments. Returns when all is well; any other end leaves the process with its
-/// exit code, after everything was closed. The error is for `main`'s signature: every error was shown already.
-pub fn run() -> anyhow::Result<()> {
-    match run_with(std::env::args_os()) {
+/// Runs the program for a game on this process's arguments. Returns when all is well; any other end leaves the
+/// process with its exit code, after everything was closed. The error is for `main`'s signature alone: every error
+/// was shown already.
+pub fn run<G: Game>() -> anyhow::Result<()> {
+    show_panics_in_one_line();
+    match run_with::<G>(std::env::args_os()) {
         Exit::Fine => Ok(()),
         exit => std::process::exit(i32::from(exit.code())),
     }
 }
 
-/// Runs the program on these arguments, the first of which is the program's name, and says how it ended.
-pub fn run_with(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+/// Runs the program for a game on these arguments, the first of which is the program's name, and says how it ended.
+pub fn run_with<G: Game>(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // Known before anything is parsed, because a wrong command line is answered in JSON too.
     let json = arguments
@@ -30,9 +33,8 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         .take_while(|argument| *argument != "--")
         .any(|argument| argument == "--json");
     let output = Output::new(if json { Reader::Script } else { Reader::Person });
-    show_panics_in_one_line();
-    let run = || match parse(&arguments) {
-        Ok(cli) => answer(&cli, output).unwrap_or_else(|error| {
+    let run = || match parse::<G>(&arguments) {
+        Ok(cli) => answer::<G>(&cli, output).unwrap_or_else(|error| {
             output.error(&error);
             Exit::from_error(&error)
         }),
@@ -45,8 +47,9 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     })
 }
 
-fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    let matches = Cli::command().try_get_matches_from(arguments)?;
+fn parse<G: Game>(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let about = format!("A deterministic battle server for the game {}", G::NAME);
+    let matches = Cli::command().about(about).try_get_matches_from(arguments)?;
     Cli::from_arg_matches(&matches)
 }
 
@@ -68,8 +71,9 @@ fn refuse(output: Output, error: &clap::Error) -> Exit {
     Exit::Usage
 }
 
-fn answer(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
-    let loaded = Sources::of_process(cli.globals.config.clone(), cli.flags()?).load();
+fn answer<G: Game>(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
+    let modes = G::modes().iter().map(|mode| mode.name).collect();
+    let loaded = Sources::of_process(cli.globals.config.clone(), cli.flags()?, modes).load();
     let command = match &cli.command {
         // Judging a broken configuration is its job, so it gets the mistakes as well.
         Command::Config(command) => return Ok(command.run(output, loaded)),

@@ -49,6 +49,8 @@ pub struct Sources {
     pub variables: Vec<(OsString, OsString)>,
     /// Flags, in the order of the command line.
     pub flags: Vec<Flag>,
+    /// The names of the game's modes, which are all that `queue.modes` may hold. None: any name passes.
+    pub modes: Option<Vec<&'static str>>,
 }
 
 /// A configuration without mistakes, and where each of its values came from.
@@ -75,9 +77,9 @@ impl Loaded {
 }
 
 impl Sources {
-    /// Reads file and variables of this process, with these flags on top.
-    pub fn of_process(file: Option<PathBuf>, flags: Vec<Flag>) -> Self {
-        Self { file, variables: std::env::vars_os().collect(), flags }
+    /// Reads file and variables of this process, with these flags on top, for a game with these modes.
+    pub fn of_process(file: Option<PathBuf>, flags: Vec<Flag>, modes: Vec<&'static str>) -> Self {
+        Self { file, variables: std::env::vars_os().collect(), flags, modes: Some(modes) }
     }
 
     /// Reads, checks and joins all sources.
@@ -102,7 +104,11 @@ impl Sources {
                 None => loading.unknown(source, &flag.key, SETTINGS.iter().map(|setting| setting.key)),
             }
         }
-        loading.cross_check();
+        loading.check_addresses();
+        loading.check_secret_files();
+        if let Some(modes) = &self.modes {
+            loading.check_modes(modes);
+        }
         if loading.problems.is_empty() {
             let file = file.map(|(path, _)| path);
             Ok(Loaded { config: loading.config, file, sources: loading.sources })
@@ -249,8 +255,17 @@ impl Loading {
         }
     }
 
-    /// Checks what no value can know alone.
-    fn cross_check(&mut self) {
+    fn check_modes(&mut self, modes: &[&'static str]) {
+        for mode in self.config.queue.modes.clone() {
+            if !modes.contains(&mode.as_str()) {
+                let message =
+                    format!("the game has no mode `{}`; it has: {}", mode.escape_debug(), modes.join(", "));
+                self.problem(self.source_of("queue.modes"), Some("queue.modes"), message);
+            }
+        }
+    }
+
+    fn check_addresses(&mut self) {
         let addresses = [
             ("gate.listen", self.config.gate.listen),
             ("http.listen", self.config.http.listen),
@@ -265,6 +280,9 @@ impl Loading {
                 self.problem(self.source_of(key), Some(key), message);
             }
         }
+    }
+
+    fn check_secret_files(&mut self) {
         let secrets = [
             ("keys.file", Some(self.config.keys_file())),
             ("cluster.secret_file", self.config.cluster.secret_file.0.path().map(Path::to_owned)),

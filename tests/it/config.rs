@@ -184,6 +184,17 @@ fn two_doors_cannot_share_an_address() {
 }
 
 #[test]
+fn a_mode_that_the_game_does_not_have_is_named() {
+    let mut case = Case::new("seed = 2\nqueue.modes = [\"skirmish\", \"chess\"]");
+    assert!(case.load().is_ok());
+    case.sources.modes = Some(vec!["skirmish", "duel"]);
+    assert_eq!(
+        case.problems(),
+        ["t.toml:2:7: queue.modes: the game has no mode `chess`; it has: skirmish, duel"]
+    );
+}
+
+#[test]
 fn a_secret_file_that_everybody_may_read_is_refused_with_its_place() {
     let case = Case::new("");
     let secret = case.folder.path().join("k.toml");

@@ -3,3 +3,4 @@
 mod arrows;
 mod cli;
 mod config;
+mod own_game;

@@ -1,0 +1,78 @@
+//! The program for a game that is not ours: nothing in the house is edited for it.
+
+use std::fs;
+use std::path::Path;
+
+use tiltyard::exit::Exit;
+use tiltyard_engine::rng::Rng;
+use tiltyard_engine::{Game, Mode, Outcome, Registry, Schedule, Seat, Stage, Terms, World};
+
+tiltyard_engine::record! {
+    /// How long the candle still burns.
+    pub struct Candle { pub ticks: u32 }
+}
+
+/// A game of waiting: a candle burns down, and nobody wins.
+struct Waiting;
+
+impl Game for Waiting {
+    const NAME: &'static str = "waiting";
+    type Input = Candle;
+    type Event = Candle;
+    type Setup = Candle;
+    type Scratch = ();
+
+    fn components(registry: &mut Registry) {
+        registry.singleton::<Candle>();
+    }
+
+    fn systems(_: &mut Schedule<Self>) {}
+
+    fn modes() -> Vec<Mode<Candle>> {
+        let mode =
+            |name, ticks| Mode { name, teams: 1, seats_per_team: 1, seconds: 10, setup: Candle { ticks } };
+        vec![mode("short", 100), mode("long", 300)]
+    }
+
+    fn spawn(_: &mut Stage<'_, Self>) {}
+
+    fn missing(last: &Candle, _: u16) -> Candle {
+        *last
+    }
+
+    fn check(_: &Candle) -> bool {
+        true
+    }
+
+    fn bot(_: &World, _: Seat, _: &mut Rng) -> Candle {
+        Candle::default()
+    }
+
+    fn outcome(world: &World, terms: &Terms) -> Option<Outcome> {
+        (world.tick().0 >= terms.ticks_max).then(Outcome::default)
+    }
+}
+
+fn run(config: &Path, line: &str) -> Exit {
+    let config = config.to_str().expect("UTF-8");
+    let line = format!("waiting --config {config} {line}");
+    tiltyard::run_with::<Waiting>(line.split_whitespace().map(Into::into))
+}
+
+#[test]
+fn an_own_game_gets_the_whole_program_with_its_own_modes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("own.toml");
+    let check = |text: &str, expected: Exit| {
+        fs::write(&config, text).expect("written");
+        assert_eq!(run(&config, "config check"), expected, "{text}");
+    };
+    check("queue.modes = [\"long\", \"short\"]", Exit::Fine);
+    check("queue.modes = []", Exit::Fine);
+    check("queue.modes = [\"skirmish\"]", Exit::Usage);
+    check("", Exit::Fine);
+    let keys = folder.path().join("keys.toml");
+    assert_eq!(run(&config, &format!("keys new --file {}", keys.display())), Exit::Fine);
+    assert_eq!(run(&config, &format!("keys new --file {}", keys.display())), Exit::Failed);
+    assert_eq!(run(&config, "fly"), Exit::Usage);
+}
