@@ -334,9 +334,15 @@ impl<G: Game> Shared<G> {
             },
         };
         let shared = self.clone();
+        let is_result = ended.is_result;
         let then = Box::new(move |sealed: Option<tiltyard_replay::Sealed>| {
             settlement.recording_hash = sealed.map_or([0; 32], |sealed| sealed.recording_hash);
-            if let Err(error) = outbox.deposit(&settlement) {
+            if !is_result {
+                // The battle is somebody else's now: neither its result nor its recording is ours to tell.
+                if let Err(error) = std::fs::remove_file(shared.recorder.path(battle.0, epoch.0)) {
+                    warn!(%battle, %error, "the recording of a released battle could not be removed");
+                }
+            } else if let Err(error) = outbox.deposit(&settlement) {
                 warn!(%battle, %error, "the result could not be written to the outbox");
             }
             let mut placed = shared.placed();

@@ -10,7 +10,7 @@ use tiltyard_engine::{Battle, BattleSpec, Game, Outcome, Seat, StateHash, Tick, 
 use tiltyard_netcode::message::{Ask, ToServer};
 use tiltyard_netcode::{BattleId, ConnectionId, Epoch};
 use tiltyard_replay::Ended;
-use tracing::warn;
+use tracing::{Span, info_span, warn};
 
 use crate::broadcast::{Broadcast, Outgoing};
 use crate::intake::{Filed, Intake};
@@ -92,6 +92,7 @@ pub struct Room<G: Game> {
     broadcast: Broadcast,
     recording: Option<RoomRecording>,
     pub(crate) counters: RoomCounters,
+    span: Span,
 }
 
 impl<G: Game> Room<G> {
@@ -122,6 +123,7 @@ impl<G: Game> Room<G> {
             broadcast,
             recording: None,
             counters: RoomCounters::default(),
+            span: info_span!("room", battle = %id, epoch = epoch.0),
         })
     }
 
@@ -145,6 +147,12 @@ impl<G: Game> Room<G> {
     #[must_use]
     pub fn seats_used(&self) -> u16 {
         self.seats.connected() as u16
+    }
+
+    /// What log lines about the battle stand under.
+    #[must_use]
+    pub fn span(&self) -> &Span {
+        &self.span
     }
 
     /// The battle's id.
@@ -230,8 +238,8 @@ impl<G: Game> Room<G> {
             ToServer::Desync(desync) => {
                 self.counters.desyncs += 1;
                 if self.counters.desyncs == 1 {
-                    let (battle, seat, tick) = (self.id, own.0, desync.tick);
-                    warn!(%battle, seat, tick, "a client's state differs from ours");
+                    let (seat, tick) = (own.0, desync.tick);
+                    self.span.in_scope(|| warn!(seat, tick, "a client's state differs from ours"));
                 }
             }
         }

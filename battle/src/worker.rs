@@ -11,7 +11,7 @@ use tiltyard_netcode::token::Role;
 use tiltyard_netcode::{
     BattleId, CloseReason, ConnectedClient, ConnectionId, Epoch, HostedBattle, Millis, Server, ServerEvent,
 };
-use tracing::{info, warn};
+use tracing::{Span, info, info_span, warn};
 
 use crate::broadcast::{Outgoing, Way};
 use crate::room::{Room, RoomCounters, RoomEnd};
@@ -23,13 +23,15 @@ pub struct EndedBattle<G: Game> {
     pub room: Room<G>,
     /// How it ended.
     pub end: RoomEnd,
+    /// Whether the end is a result; a battle that was released is somebody else's now.
+    pub is_result: bool,
 }
 
 /// The battles of one socket.
 pub struct Worker<G: Game> {
     rooms: BTreeMap<BattleId, Room<G>>,
     /// Who sits where.
-    seated: BTreeMap<ConnectionId, (BattleId, Seat)>,
+    seated: BTreeMap<ConnectionId, Sitting>,
     events: Vec<Event>,
     out: Outgoing,
     ended: Vec<EndedBattle<G>>,
@@ -38,6 +40,13 @@ pub struct Worker<G: Game> {
     tick_ns: Histogram<u64>,
     panics: u64,
     spectators_refused: u64,
+}
+
+/// Whose connection it is.
+struct Sitting {
+    battle: BattleId,
+    seat: Seat,
+    span: Span,
 }
 
 /// What an endpoint told, kept until its borrow is over.
@@ -80,7 +89,8 @@ impl<G: Game> Worker<G> {
         if self.rooms.get(&battle).is_none_or(|room| room.epoch() > epoch) {
             return false;
         }
-        self.end_room(server, now_us, battle, |room, out| room.abort(out));
+        let is_result = false;
+        self.end_room(server, now_us, battle, is_result);
         true
     }
 
@@ -107,7 +117,7 @@ impl<G: Game> Worker<G> {
     /// Ends all battles before their outcome.
     pub fn abort_all(&mut self, server: &mut Server, now_us: u64) {
         while let Some(battle) = self.rooms.keys().next().copied() {
-            self.end_room(server, now_us, battle, |room, out| room.abort(out));
+            self.end_room(server, now_us, battle, true);
         }
     }
 
@@ -161,7 +171,7 @@ impl<G: Game> Worker<G> {
                 }
                 self.flush(server, now_us);
                 if let Some(end) = end {
-                    self.close_room(server, now_us, battle, end);
+                    self.close_room(server, now_us, battle, end, true);
                 }
             }
             Err(_) => self.abort_panicked(server, now_us, battle),
@@ -174,34 +184,37 @@ impl<G: Game> Worker<G> {
         let tick = self.rooms.get(&battle).map_or(0, |room| room.battle().tick().0);
         warn!(%battle, tick, "the battle panicked and is aborted");
         self.out.clear();
-        self.end_room(server, now_us, battle, |room, out| room.abort(out));
+        self.end_room(server, now_us, battle, true);
     }
 
-    fn end_room(
+    /// Ends a battle before its outcome.
+    fn end_room(&mut self, server: &mut Server, now_us: u64, battle: BattleId, is_result: bool) {
+        let Some(room) = self.rooms.get_mut(&battle) else { return };
+        let end = room.abort(&mut self.out);
+        self.flush(server, now_us);
+        self.close_room(server, now_us, battle, end, is_result);
+    }
+
+    /// Takes a battle that is over out of the worker; its sessions close once they have what was sent.
+    fn close_room(
         &mut self,
         server: &mut Server,
         now_us: u64,
         battle: BattleId,
-        end: impl FnOnce(&mut Room<G>, &mut Outgoing) -> RoomEnd,
+        end: RoomEnd,
+        is_result: bool,
     ) {
-        let Some(room) = self.rooms.get_mut(&battle) else { return };
-        let end = end(room, &mut self.out);
-        self.flush(server, now_us);
-        self.close_room(server, now_us, battle, end);
-    }
-
-    /// Takes a battle that is over out of the worker; its sessions close once they have what was sent.
-    fn close_room(&mut self, server: &mut Server, now_us: u64, battle: BattleId, end: RoomEnd) {
         let Some(room) = self.rooms.remove(&battle) else { return };
         let why = match end.ended {
             tiltyard_replay::Ended::Aborted => CloseReason::Aborted,
             tiltyard_replay::Ended::Finished | tiltyard_replay::Ended::Abandoned => CloseReason::Finished,
         };
-        info!(%battle, ended = end.ended.name(), tick = end.tick.0, hash = %end.final_hash, "battle over");
+        let ended = end.ended.name();
+        room.span().in_scope(|| info!(ended, tick = end.tick.0, hash = %end.final_hash, "battle over"));
         server.forget(millis(now_us), battle, why);
-        self.seated.retain(|_, (seated, _)| *seated != battle);
+        self.seated.retain(|_, sitting| sitting.battle != battle);
         self.gone = self.gone + room.counters();
-        self.ended.push(EndedBattle { room, end });
+        self.ended.push(EndedBattle { room, end, is_result });
     }
 
     fn take_events(&mut self, server: &mut Server, now_us: u64) {
@@ -242,17 +255,18 @@ impl<G: Game> Worker<G> {
             server.close(millis(now_us), connection, CloseReason::Removed);
             return;
         }
-        let (battle, player) = (client.battle, client.player);
-        info!(%battle, seat = seat.0, player, %connection, from = %client.from, feed = ?client.feed, "player connected");
-        self.seated.insert(connection, (client.battle, seat));
+        let player = client.player;
+        let span = info_span!(parent: room.span(), "connection", %connection, seat = seat.0, player);
+        span.in_scope(|| info!(from = %client.from, feed = ?client.feed, "player connected"));
+        self.seated.insert(connection, Sitting { battle: client.battle, seat, span });
         self.flush(server, now_us);
     }
 
     fn disconnected(&mut self, connection: ConnectionId, reason: CloseReason) {
-        let Some((battle, seat)) = self.seated.remove(&connection) else { return };
-        info!(%battle, seat = seat.0, %connection, %reason, "player disconnected");
-        if let Some(room) = self.rooms.get_mut(&battle) {
-            room.leave(seat, connection);
+        let Some(sitting) = self.seated.remove(&connection) else { return };
+        sitting.span.in_scope(|| info!(%reason, "player disconnected"));
+        if let Some(room) = self.rooms.get_mut(&sitting.battle) {
+            room.leave(sitting.seat, connection);
         }
     }
 
@@ -273,11 +287,11 @@ impl<G: Game> Worker<G> {
 /// Gives a message to the room of its sender. Returns the battle if its game panicked.
 fn message<G: Game>(
     rooms: &mut BTreeMap<BattleId, Room<G>>,
-    seated: &BTreeMap<ConnectionId, (BattleId, Seat)>,
+    seated: &BTreeMap<ConnectionId, Sitting>,
     connection: ConnectionId,
     bytes: &[u8],
 ) -> Option<BattleId> {
-    let (battle, own) = seated.get(&connection).copied()?;
+    let Sitting { battle, seat: own, .. } = *seated.get(&connection)?;
     let room = rooms.get_mut(&battle)?;
     match ToServer::parse(bytes) {
         Ok(message) => {

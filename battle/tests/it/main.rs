@@ -1,0 +1,6 @@
+//! A node's promises, room by room. The tests with threads or sockets say so in their names.
+
+mod game;
+mod recording;
+mod room;
+mod worker;

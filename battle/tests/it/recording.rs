@@ -1,0 +1,89 @@
+//! The recording thread, with real files.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+
+use tiltyard_battle::{Outgoing, Recorder, Room, RoomSettings};
+use tiltyard_engine::Registry;
+use tiltyard_netcode::{BattleId, Epoch};
+use tiltyard_replay::{Ended, Header, OnDamage, Settings, Summary, verify};
+
+use crate::game::{Pushing, spec};
+
+const SETTINGS: RoomSettings = RoomSettings { wait_ms: 0, keyframe_ticks: 50, catch_up_max: 5 };
+
+fn header(battle: u64) -> Header {
+    Header {
+        rate_hz: 30,
+        protocol_hash: Registry::of::<Pushing>().unwrap().protocol_hash::<Pushing>().0,
+        tables_hash: [0; 16],
+        battle,
+        seed: 5,
+        start_unix_ms: 0,
+        part: 0,
+        build: "test".to_owned(),
+        seat_names: vec!["scripted".to_owned()],
+        spec: spec(0, 120).encode(),
+    }
+}
+
+/// A battle of a scripted player alone, recorded, played to its end or until `stop_at`.
+fn play(recorder: &Recorder, battle: u64, stop_at: Option<u32>) -> mpsc::Receiver<bool> {
+    let mut room = Room::<Pushing>::new(BattleId(battle), Epoch(2), spec(0, 120), SETTINGS).unwrap();
+    room.record(recorder.handle().open(header(battle), Settings::new(2, 30)));
+    room.open(0);
+    let mut out = Outgoing::default();
+    let end = loop {
+        if let Some(end) = room.poll(room.next_us(), &mut out) {
+            break end;
+        }
+        if stop_at == Some(room.battle().tick().0) {
+            break room.abort(&mut out);
+        }
+    };
+    let (closed, is_closed) = mpsc::channel();
+    room.close_recording(&end, Box::new(move |sealed| closed.send(sealed.is_some()).unwrap()));
+    is_closed
+}
+
+#[test]
+fn a_recording_is_written_while_the_battle_runs_and_verified_by_simulation() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = Recorder::start(folder.path()).unwrap();
+    let closed = [play(&recorder, 1, None), play(&recorder, 2, Some(77))];
+    assert!(closed.iter().all(|closed| closed.recv().unwrap()));
+    for (battle, ticks, ended) in [(1, 120, Ended::Finished), (2, 77, Ended::Aborted)] {
+        let path = recorder.handle().path(battle, 2);
+        let summary = Summary::read(std::fs::File::open(&path).unwrap()).unwrap();
+        assert_eq!(summary.ended, Some(ended));
+        let verdict = verify::<Pushing>(std::fs::File::open(&path).unwrap(), OnDamage::Stop, |_| {}).unwrap();
+        assert!(verdict.verified && verdict.complete, "{verdict:?}");
+        assert_eq!(verdict.ticks, ticks);
+    }
+    assert_eq!(recorder.counters().finished.load(Ordering::Relaxed), 2);
+    recorder.stop();
+}
+
+#[test]
+fn a_disk_that_refuses_costs_the_recording_and_not_the_battle() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = Recorder::start(folder.path()).unwrap();
+    std::fs::create_dir(recorder.handle().path(1, 2)).unwrap();
+    assert!(!play(&recorder, 1, None).recv().unwrap());
+    assert!(recorder.counters().incomplete.load(Ordering::Relaxed) > 0);
+    recorder.stop();
+}
+
+#[test]
+fn stopping_writes_what_is_queued() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = Recorder::start(folder.path()).unwrap();
+    let closed: Vec<_> = (0..20).map(|battle| play(&recorder, battle, None)).collect();
+    let handle = recorder.handle();
+    recorder.stop();
+    assert!(closed.iter().all(|closed| closed.recv().unwrap()));
+    for battle in 0..20 {
+        let file = std::fs::File::open(handle.path(battle, 2)).unwrap();
+        assert!(Summary::read(file).unwrap().complete);
+    }
+}
