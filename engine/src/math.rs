@@ -139,14 +139,15 @@ pub fn angle_of(vector: Vec2) -> f32 {
 
 /// The vector itself, or the one of length `length_max` in its direction if it is longer.
 ///
-/// Costs one square root and no branch that depends on the data.
+/// Costs a square root and a division, and has no branch that could be guessed wrong.
 #[inline]
 #[must_use]
 pub fn limit_length(vector: Vec2, length_max: f32) -> Vec2 {
-    let squared = vector.x * vector.x + vector.y * vector.y;
-    let over = squared > length_max * length_max;
-    let scale = if over { length_max / squared.sqrt() } else { 1.0 };
-    vector * scale
+    let length = (vector.x * vector.x + vector.y * vector.y).sqrt();
+    let longer = if length > length_max { length } else { length_max };
+    // A vector that is short enough is scaled by exactly 1; the smallest number is there for a maximum of 0.
+    let divisor = if longer > f32::MIN_POSITIVE { longer } else { f32::MIN_POSITIVE };
+    vector * (length_max / divisor)
 }
 
 /// How many input sets the self-test walks; each goes through some twenty operations.
@@ -252,5 +253,18 @@ mod tests {
         assert_eq!(limit_length(Vec2::new(3.0, 4.0), 5.0), Vec2::new(3.0, 4.0));
         assert_eq!(limit_length(Vec2::new(6.0, 8.0), 5.0), Vec2::new(3.0, 4.0));
         assert_eq!(limit_length(Vec2::ZERO, 5.0), Vec2::ZERO);
+        assert_eq!(limit_length(Vec2::ZERO, 0.0), Vec2::ZERO);
+        assert_eq!(limit_length(Vec2::new(3.0, 4.0), 0.0), Vec2::ZERO);
+        assert_eq!(
+            limit_length(Vec2::splat(f32::MAX), 5.0),
+            Vec2::ZERO,
+            "a length beyond all floats counts as none"
+        );
+        let mut rng = Rng::new(1, 0, 0, 0);
+        for _ in 0..1000 {
+            let short = Vec2::new(rng.signed(), rng.signed()) * 3.0;
+            assert_eq!(limit_length(short, 5.0), short);
+            assert!((limit_length(short * 1e3, 5.0).length() - 5.0).abs() < 1e-5);
+        }
     }
 }
