@@ -183,13 +183,14 @@ pub(super) fn modes() -> Vec<Mode<Setup>> {
 
 /// The battles that the game is measured by: puppets and flyers, the arena scaled so that their density stays.
 ///
-/// A third of the flyers is shot, the others are strays; puppets above a thousand are minions.
+/// Puppets above a thousand are minions. Of two scripted players' shots one is in flight at a time, and nearly one of
+/// each minion; all other flyers are strays.
 pub(super) fn scenes() -> Vec<Mode<Setup>> {
     let scene = |name, puppets: u32, flyers: u32| {
         let seats = puppets.min(1000);
         let setup = Setup {
             minions: puppets - seats,
-            strays: flyers - puppets,
+            strays: flyers - seats / 2 - (puppets - seats),
             spread: 1.0,
             flyer_seconds: 1.0,
             weapon_seconds: 1.0,

@@ -127,7 +127,7 @@ fn strays_stay_as_many_as_they_were() {
     for tick in 1..600 {
         record.tick = Tick(tick);
         battle.step(&record);
-        assert_eq!(battle.world().rows::<Flyer>().len(), 20);
+        assert_eq!(battle.world().rows::<Flyer>().len(), 25);
     }
     let hurt = battle.world().rows::<Puppet>().read::<Tally>().iter().map(|tally| tally.deaths).sum::<u16>();
     assert!(hurt > 0, "strays kill who stands still");
@@ -372,14 +372,20 @@ fn a_setup_of_nonsense_still_makes_a_battle() {
 fn every_scene_has_as_many_actors_as_its_name_says() {
     for scene in Skirmish::scenes() {
         let (puppets, flyers) = scene.name.split_once('x').unwrap();
-        let battle = Battle::new(BattleSpec::<Skirmish>::bots(&scene, 1)).unwrap();
-        let found = battle.world().rows::<Puppet>().len();
-        assert_eq!(found.to_string(), puppets);
-        assert_eq!(
-            (battle.world().rows::<Flyer>().len() + found).to_string(),
-            flyers,
-            "strays, and a shot a puppet"
-        );
+        let (puppets, flyers) = (puppets.parse::<usize>().unwrap(), flyers.parse::<usize>().unwrap());
+        let mut battle = Battle::new(BattleSpec::<Skirmish>::bots(&scene, 1)).unwrap();
+        assert_eq!(battle.world().rows::<Puppet>().len(), puppets);
+        if puppets > 1000 {
+            continue;
+        }
+        let mut record = TickRecord::neutral(Tick::ZERO, 0);
+        let mut sum = 0;
+        for tick in 0..120 {
+            play(&mut battle, &mut record);
+            sum += if tick < 60 { 0 } else { battle.world().rows::<Flyer>().len() };
+        }
+        let mean = sum / 60;
+        assert!(mean * 10 > flyers * 8 && mean * 10 < flyers * 12, "{}: {mean} flyers", scene.name);
     }
 }
 
@@ -391,7 +397,7 @@ fn the_crowd_of_a_large_scene_fights() {
         play(&mut battle, &mut record);
     }
     let flyers = battle.world().rows::<Flyer>().len();
-    assert!((2_300..3_100).contains(&flyers), "{flyers} flyers");
+    assert!((2_700..3_300).contains(&flyers), "{flyers} flyers");
     let deaths: u32 =
         battle.world().rows::<Puppet>().read::<Tally>().iter().map(|tally| u32::from(tally.deaths)).sum();
     assert!(deaths > 20, "{deaths} deaths");
