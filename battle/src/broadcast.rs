@@ -62,10 +62,10 @@ pub struct Broadcast {
 }
 
 impl Broadcast {
-    /// Nothing was said yet. `spec` is what every client is told first.
+    /// Nothing was said yet. `spec` is what every client of the battle's `seats` is told first.
     #[must_use]
-    pub fn new(epoch: Epoch, spec: Vec<u8>) -> Self {
-        let (log, snapshots) = (FrameLog::default(), Snapshots::default());
+    pub fn new(epoch: Epoch, spec: Vec<u8>, seats: usize) -> Self {
+        let (log, snapshots) = (FrameLog::new(seats), Snapshots::default());
         Self { epoch, spec, log, snapshots, save: Save::default(), message: Vec::new() }
     }
 

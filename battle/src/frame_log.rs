@@ -13,13 +13,19 @@ pub struct FrameLog {
     newest: Tick,
 }
 
-impl Default for FrameLog {
-    fn default() -> Self {
-        Self { slots: vec![Vec::new(); FRAMES_KEPT as usize], newest: Tick::ZERO }
-    }
+/// What a record of so many seats rarely exceeds, in bytes, so that slots need not grow while a battle runs.
+const fn record_bytes(seats: usize) -> usize {
+    64 + 16 * seats
 }
 
 impl FrameLog {
+    /// An empty log of a battle with `seats` seats.
+    #[must_use]
+    pub fn new(seats: usize) -> Self {
+        let slots = (0..FRAMES_KEPT).map(|_| Vec::with_capacity(record_bytes(seats))).collect();
+        Self { slots, newest: Tick::ZERO }
+    }
+
     /// Adds the next tick's record and returns its bytes.
     ///
     /// # Panics
@@ -57,7 +63,7 @@ mod tests {
 
     #[test]
     fn the_last_ticks_are_kept_and_no_others() {
-        let mut log = FrameLog::default();
+        let mut log = FrameLog::new(2);
         let mut previous = TickRecord::<Step>::neutral(Tick::ZERO, 2);
         assert_eq!(log.get(Tick::ZERO), None);
         for tick in 1..=200 {

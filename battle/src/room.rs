@@ -108,7 +108,7 @@ impl<G: Game> Room<G> {
     ) -> Result<Self, tiltyard_engine::StartError> {
         let seats = Seats::new(&spec.roster);
         let count = spec.roster.len();
-        let broadcast = Broadcast::new(epoch, spec.encode());
+        let broadcast = Broadcast::new(epoch, spec.encode(), count);
         let battle = Battle::new(spec)?;
         Ok(Self {
             battle,
