@@ -1,6 +1,21 @@
-//! Headless client.
+//! Headless client: a player without a screen.
+//!
+//! [`Player`] is the player as a state machine. [`Mirror`] is its copy of the
+//! battle, kept by either feed; a [`Script`] decides what it does.
 #![forbid(unsafe_code)]
 
+mod decisions;
 mod mirror;
+mod pilot;
+mod player;
+mod reader;
+mod script;
+mod statistics;
 
+pub use decisions::{LEAD_TICKS, LEAD_TICKS_MAX, Pace};
 pub use mirror::{BASELINES_MAX, Mirror, MirrorError};
+pub use pilot::{Pilot, PlayerSettings, client_config};
+pub use player::Player;
+pub use reader::{Ended, SeenDesync};
+pub use script::{Bot, Idle, SCRIPTS, Script, View, script};
+pub use statistics::{LaneBytes, Over, Place, Report, Traffic};

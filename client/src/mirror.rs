@@ -40,6 +40,14 @@ pub enum MirrorError {
     /// The keyframe is none of this battle.
     #[error("keyframe: {0}")]
     Keyframe(#[from] KeyframeError),
+    /// The keyframe is of another tick than its message says.
+    #[error("keyframe of tick {found} in a message of tick {told}")]
+    KeyframeTick {
+        /// What the message says.
+        told: u32,
+        /// What the keyframe says.
+        found: u32,
+    },
     /// A frame's record is none of this battle.
     #[error("frame: {0}")]
     Frame(#[from] TickRecordError),
@@ -77,21 +85,35 @@ impl<G: Game> Mirror<G> {
         Ok(Self { battle, record, in_step: false, baselines: VecDeque::new(), spare: Vec::new(), desyncs: 0 })
     }
 
-    /// Takes over a whole state, from which the frame feed goes on. An older one than the mirror's own, while it is
-    /// in step, is ignored.
+    /// Forgets what the node said: the battle goes on as another copy, perhaps from an earlier tick. Frames need a
+    /// keyframe again, snapshots a whole one.
+    pub fn forget(&mut self) {
+        self.in_step = false;
+        self.spare.extend(self.baselines.drain(..));
+    }
+
+    /// Takes over the whole state of `tick`, from which the frame feed goes on; `hash` is the node's state hash. An
+    /// older one than the mirror's own, while it is in step, is ignored. Returns whether the mirror took it.
     ///
     /// # Errors
-    /// If the bytes are no keyframe of this battle.
-    pub fn keyframe(&mut self, bytes: &[u8]) -> Result<(), MirrorError> {
+    /// If the bytes are no keyframe of this battle and tick, or its hash differs from the node's.
+    pub fn keyframe(&mut self, tick: Tick, bytes: &[u8], hash: StateHash) -> Result<bool, MirrorError> {
         let seats = self.battle.spec().roster.len();
         let (save, record) = decode_keyframe(bytes, self.battle.world().registry(), seats)?;
-        if self.in_step && save.tick() <= self.battle.tick() {
-            return Ok(());
+        if save.tick() != tick {
+            return Err(MirrorError::KeyframeTick { told: tick.0, found: save.tick().0 });
+        }
+        let here = save.hashes().state();
+        if here != hash {
+            return Err(self.differs(tick, here, hash));
+        }
+        if self.in_step && tick <= self.battle.tick() {
+            return Ok(false);
         }
         self.battle.restore(&save);
         self.record = record;
         self.in_step = true;
-        Ok(())
+        Ok(true)
     }
 
     /// Takes the record of a tick; `hash` is the node's state hash after it, if the message tells it. A record that
@@ -112,8 +134,7 @@ impl<G: Game> Mirror<G> {
         match hash {
             Some(node) if node != here => {
                 self.in_step = false;
-                self.desyncs += 1;
-                Err(MirrorError::Desync { tick: tick.0, here, node })
+                Err(self.differs(tick, here, node))
             }
             _ => Ok(true),
         }
@@ -146,8 +167,7 @@ impl<G: Game> Mirror<G> {
         snapshot::decode(registry, tick, base, body, &mut save)?;
         let here = save.hashes().state();
         if here != hash {
-            self.desyncs += 1;
-            return Err(MirrorError::Desync { tick: tick.0, here, node: hash });
+            return Err(self.differs(tick, here, hash));
         }
         self.battle.restore(&save);
         self.baselines.push_back(save);
@@ -203,5 +223,10 @@ impl<G: Game> Mirror<G> {
     #[must_use]
     pub fn desyncs(&self) -> u64 {
         self.desyncs
+    }
+
+    fn differs(&mut self, tick: Tick, here: StateHash, node: StateHash) -> MirrorError {
+        self.desyncs += 1;
+        MirrorError::Desync { tick: tick.0, here, node }
     }
 }

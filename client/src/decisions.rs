@@ -1,0 +1,197 @@
+//! Decisions: for which tick an input is taken, and what of it goes into the next message.
+//!
+//! ```text
+//! Pace::Repeatable   state of tick s seen ──▶ input for tick s + lead      (no clock: same states, same inputs)
+//! Pace::Prompt       the clock says that tick t is next ──▶ input for t    (least latency)
+//! ```
+
+use std::collections::VecDeque;
+
+use hdrhistogram::Histogram;
+use tiltyard_engine::rng::Rng;
+use tiltyard_engine::{Battle, Game, Seat, Tick};
+use tiltyard_netcode::Millis;
+use tiltyard_netcode::input_window::InputWindow;
+use tiltyard_netcode::message::{INPUT_LEN_MAX, INPUTS_RUN_MAX};
+
+use crate::script::{Script, View};
+
+/// How far ahead of the state that it sees a repeatable player decides, unless told otherwise: 200 ms at 30 Hz, so
+/// inputs come in time over round trips of about 150 ms.
+pub const LEAD_TICKS: u32 = 6;
+
+/// The largest lead: inputs of so many ticks fit one message.
+pub const LEAD_TICKS_MAX: u32 = INPUTS_RUN_MAX as u32 - 2;
+
+/// The stream of random numbers that scripts of clients draw from.
+const SCRIPT_STREAM: u16 = u16::MAX - 1;
+
+/// Inputs whose way is timed at once; the oldest gives way.
+const TIMED_MAX: usize = 128;
+
+/// The longest time that is told from longer ones, milliseconds.
+const LATENCY_MS_MAX: u64 = 60_000;
+
+/// When an input is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// By the states alone: the input for a tick is decided on the state `lead_ticks` before it, each once and in
+    /// order, those of the first ticks on the state before tick 1. As long as every state is seen and inputs come in
+    /// time, a battle repeats itself.
+    Repeatable {
+        /// The lead, 1 to [`LEAD_TICKS_MAX`].
+        lead_ticks: u32,
+    },
+    /// By the clock, as late as the way to the node allows, steered by the node's reports.
+    Prompt,
+}
+
+/// A histogram for times in milliseconds.
+pub(crate) fn milliseconds() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_MS_MAX, 3).expect("the bounds are sound")
+}
+
+/// Records a time in milliseconds.
+pub(crate) fn record_ms(histogram: &mut Histogram<u64>, ms: u64) {
+    histogram.saturating_record(ms.min(LATENCY_MS_MAX));
+}
+
+/// One seat's decisions.
+pub(crate) struct Decisions<G: Game> {
+    script: Box<dyn Script<G>>,
+    pace: Pace,
+    window: InputWindow,
+    /// The newest tick that was decided, or passed over.
+    decided: Option<u32>,
+    /// How many of the window's newest inputs were never sent.
+    unsent: usize,
+    /// Inputs on their way: tick and when it was first sent.
+    timed: VecDeque<(u32, Millis)>,
+    made: u64,
+    input_to_state_ms: Histogram<u64>,
+}
+
+impl<G: Game> Decisions<G> {
+    pub(crate) fn new(script: Box<dyn Script<G>>, pace: Pace) -> Self {
+        const { assert!(size_of::<G::Input>() <= INPUT_LEN_MAX, "an input of a game fits a message") };
+        let pace = match pace {
+            Pace::Repeatable { lead_ticks } => {
+                Pace::Repeatable { lead_ticks: lead_ticks.clamp(1, LEAD_TICKS_MAX) }
+            }
+            Pace::Prompt => Pace::Prompt,
+        };
+        Self {
+            script,
+            pace,
+            window: InputWindow::default(),
+            decided: None,
+            unsent: 0,
+            timed: VecDeque::with_capacity(TIMED_MAX),
+            made: 0,
+            input_to_state_ms: milliseconds(),
+        }
+    }
+
+    /// Another copy of the battle begins: what was said counts no more.
+    pub(crate) fn start_over(&mut self) {
+        self.window = InputWindow::default();
+        self.decided = None;
+        self.unsent = 0;
+        self.timed.clear();
+    }
+
+    /// A new session of the same battle: it has received nothing of what is unconfirmed.
+    pub(crate) fn say_all_again(&mut self) {
+        self.unsent = self.window.len();
+    }
+
+    /// A new state is there.
+    pub(crate) fn see(&mut self, battle: &Battle<G>, seat: Seat) {
+        let Pace::Repeatable { lead_ticks } = self.pace else { return };
+        let now = battle.tick().0;
+        let newest = now.saturating_add(lead_ticks);
+        let first = self.decided.map_or(now, |decided| decided.max(now)).saturating_add(1);
+        for tick in first..newest.saturating_add(1) {
+            self.decide(battle, seat, tick);
+        }
+    }
+
+    /// Decides for a tick, once; older ticks than the newest decided are passed.
+    pub(crate) fn decide(&mut self, battle: &Battle<G>, seat: Seat, tick: u32) {
+        if self.is_decided(tick) || seat.index() >= battle.spec().roster.len() {
+            return;
+        }
+        self.decided = Some(tick);
+        let rng = Rng::new(battle.spec().terms.seed, tick, SCRIPT_STREAM, u32::from(seat.0));
+        let mut view = View { battle, seat, tick: Tick(tick), rng };
+        let Some(input) = self.script.decide(&mut view) else { return };
+        self.window.push(tick, bytemuck::bytes_of(&input));
+        self.unsent = (self.unsent + 1).min(self.window.len());
+        self.made += 1;
+    }
+
+    /// The state of `tick` was seen: older inputs have had their effect.
+    pub(crate) fn shown(&mut self, now: Millis, tick: u32) {
+        while let Some((_, sent)) = self.timed.pop_front_if(|(of, _)| *of <= tick) {
+            record_ms(&mut self.input_to_state_ms, now.since(sent));
+        }
+        self.confirm(tick);
+    }
+
+    /// The node holds every input up to `tick`, or needs it no more.
+    pub(crate) fn confirm(&mut self, tick: u32) {
+        self.window.confirm(tick);
+        self.unsent = self.unsent.min(self.window.len());
+    }
+
+    /// Writes the next message: what was never sent, and at least `redundancy` inputs if so many are unconfirmed.
+    pub(crate) fn encode(
+        &mut self,
+        now: Millis,
+        out: &mut Vec<u8>,
+        seat: u16,
+        acknowledged: Option<u32>,
+        redundancy: usize,
+    ) {
+        self.window.encode(out, seat, acknowledged, self.unsent.max(redundancy));
+        if let Some(newest) = self.window.newest_tick() {
+            for behind in (0..std::mem::take(&mut self.unsent)).rev() {
+                let tick = newest.saturating_sub(u32::try_from(behind).unwrap_or(u32::MAX));
+                if self.timed.back().is_some_and(|(last, _)| *last >= tick) {
+                    continue;
+                }
+                if self.timed.len() == TIMED_MAX {
+                    self.timed.pop_front();
+                }
+                self.timed.push_back((tick, now));
+            }
+        }
+    }
+
+    /// Whether the tick was decided, or passed over.
+    pub(crate) fn is_decided(&self, tick: u32) -> bool {
+        self.decided.is_some_and(|decided| tick <= decided)
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// Whether something is there that was never sent.
+    pub(crate) fn has_news(&self) -> bool {
+        self.unsent > 0
+    }
+
+    /// Whether something is there that the node may not have.
+    pub(crate) fn is_unconfirmed(&self) -> bool {
+        !self.window.is_empty()
+    }
+
+    pub(crate) fn made(&self) -> u64 {
+        self.made
+    }
+
+    pub(crate) fn input_to_state_ms(&self) -> &Histogram<u64> {
+        &self.input_to_state_ms
+    }
+}

@@ -1,0 +1,479 @@
+//! The pilot: what a player does with a session. It reads the feed into a mirror, lets a script decide, sends inputs
+//! and acknowledgements, asks for what is missing, and comes back with the same token when the session breaks.
+//!
+//! ```text
+//! Joining ──ACCEPT──▶ Joined ──END──▶ Ending ──CLOSE, or nothing more for a moment──▶ Over
+//!    │                  │ ▲
+//!    │             broken │ ACCEPT
+//!    │                  ▼ │
+//!    └──DENY, nobody──▶ Lost ──DENY, or too long──▶ Over
+//! ```
+//! It has no socket and no clock; the session that it works with is passed in, so that the same pilot serves
+//! [`Player`](crate::Player) and a shell with a socket.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tiltyard_engine::{Game, Registry, Seat, Tick, math};
+use tiltyard_netcode::message::{Ask, INPUTS_RUN_MAX, InputReport};
+use tiltyard_netcode::tick_sync::TickSync;
+use tiltyard_netcode::token::{Role, TokenFile};
+use tiltyard_netcode::{
+    Client, ClientConfig, ClientEvent, CloseReason, DenyReason, Feed, Lane, LaneWish, Millis,
+};
+
+use crate::decisions::{Decisions, LEAD_TICKS, Pace};
+use crate::mirror::Mirror;
+use crate::reader::{FeedReader, Follows};
+use crate::script::Script;
+use crate::statistics::{Over, Place, Report, Traffic};
+
+/// Unconfirmed inputs in each message on the datagram lane: with four, one message in a hundred thousand is missed
+/// at 5 % loss. On the reliable lane each input is sent once.
+const REDUNDANCY: usize = 4;
+
+/// How long the pilot waits before it says again what may not have arrived while the node feeds nothing.
+const SAY_AGAIN_MS: u64 = 100;
+
+/// Pause between two asks for a keyframe, and the time that a node has to send the first by itself.
+const ASK_KEYFRAME_MS: u64 = 2_000;
+
+/// Pause between two asks for frames.
+const ASK_FRAMES_MS: u64 = 300;
+
+/// How long after END the session's close, and states still on their way, are waited for.
+const LINGER_MS: u64 = 1_000;
+
+/// The first pause before a session is taken up again; it doubles up to the largest.
+const RETRY_MS: u64 = 250;
+
+/// The largest pause between two tries.
+const RETRY_MS_MAX: u64 = 2_000;
+
+/// An own clock that is so many ticks ahead of what the node shows is set anew: the node stood still.
+const AHEAD_TICKS_MAX: u32 = 45;
+
+/// How a player takes part in a battle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlayerSettings {
+    /// The feed to take.
+    pub feed: Feed,
+    /// How feeds and inputs shall travel.
+    pub lane: LaneWish,
+    /// When inputs are decided.
+    pub pace: Pace,
+    /// How long a broken session is tried to be taken up again, milliseconds; 0: not at all.
+    pub reconnect_for_ms: u64,
+}
+
+impl Default for PlayerSettings {
+    /// Snapshots, lane by policy, repeatable decisions, half a minute to come back.
+    fn default() -> Self {
+        Self {
+            feed: Feed::Snapshot,
+            lane: LaneWish::Auto,
+            pace: Pace::Repeatable { lead_ticks: LEAD_TICKS },
+            reconnect_for_ms: 30_000,
+        }
+    }
+}
+
+/// What the session of a player of game `G` is set up with. A `connect_sequence` of 0 is replaced by a shell with
+/// a clock.
+///
+/// # Panics
+/// If `Game::components` has a mistake; [`Registry::of`] tells that as an error.
+#[must_use]
+pub fn client_config<G: Game>(token_file: TokenFile, settings: &PlayerSettings) -> ClientConfig {
+    let registry = Registry::of::<G>().unwrap_or_else(|problem| panic!("{}: {problem}", G::NAME));
+    ClientConfig {
+        token_file,
+        feed: settings.feed,
+        lane: settings.lane,
+        protocol_hash: registry.protocol_hash::<G>().0,
+        // Only who simulates must count as the node does.
+        math_hash: (settings.feed == Feed::Frame).then(math::self_test_hash),
+        resume_tick: None,
+        connect_sequence: 0,
+    }
+}
+
+#[derive(Debug)]
+enum Phase {
+    Joining,
+    Joined,
+    Lost { until: Millis, retry_at: Option<Millis>, pause_ms: u64 },
+    Ending { until: Millis },
+    Over,
+}
+
+/// What a player does with a session.
+pub struct Pilot<G: Game> {
+    settings: PlayerSettings,
+    phase: Phase,
+    place: Option<Place>,
+    /// A spectator decides nothing.
+    plays: bool,
+    reader: FeedReader<G>,
+    decisions: Decisions<G>,
+    sync: Option<TickSync>,
+    /// A message is due, be it an acknowledgement alone.
+    speaks: bool,
+    spoke_at: Millis,
+    joined_at: Millis,
+    keyframe_asked_at: Option<Millis>,
+    frames_asked_at: Option<Millis>,
+    first_joined: Option<Millis>,
+    /// The report's numbers, as far as they are kept here.
+    report: Report,
+    message: Vec<u8>,
+}
+
+impl<G: Game> Pilot<G> {
+    /// A pilot that waits for its session to be accepted.
+    #[must_use]
+    pub fn new(settings: PlayerSettings, script: Box<dyn Script<G>>) -> Self {
+        Self {
+            settings,
+            phase: Phase::Joining,
+            place: None,
+            plays: false,
+            reader: FeedReader::new(settings.feed),
+            decisions: Decisions::new(script, settings.pace),
+            sync: None,
+            speaks: false,
+            spoke_at: Millis(0),
+            joined_at: Millis(0),
+            keyframe_asked_at: None,
+            frames_asked_at: None,
+            first_joined: None,
+            report: Report::default(),
+            message: Vec::new(),
+        }
+    }
+
+    /// Takes what the session has to tell, and says what follows from it.
+    pub fn handle_events(&mut self, now: Millis, client: &mut Client) {
+        while let Some(event) = client.poll_event() {
+            match event {
+                ClientEvent::Accepted { battle, epoch, seat, team, role, rate_hz, .. } => {
+                    let place = Place { battle, epoch, seat, team, rate_hz };
+                    self.accepted(now, place, role);
+                }
+                ClientEvent::Denied { reason } => self.denied(now, reason),
+                ClientEvent::Message { lane, bytes } => self.hear(now, lane, bytes),
+                ClientEvent::Closed { reason } => self.closed(now, reason),
+            }
+        }
+        if let Some(stats) = client.stats(now) {
+            self.report.rtt_ms = stats.round_trip_ms.or(self.report.rtt_ms);
+            self.report.jitter_ms = stats.jitter_ms;
+        }
+        if self.reader.unreadable().is_some() && self.report.over.is_none() {
+            self.end(now, Over::Unreadable);
+            client.close(now, CloseReason::Left);
+        }
+        self.speak(now, client);
+    }
+
+    /// Does what is due: decisions by the clock, saying things again, coming back.
+    pub fn handle_timeout(&mut self, now: Millis, client: &mut Client) {
+        match &mut self.phase {
+            Phase::Lost { until, .. } if now >= *until => {
+                self.end(now, Over::Closed(CloseReason::TimedOut));
+                client.close(now, CloseReason::Left);
+            }
+            Phase::Lost { retry_at, pause_ms, .. } if retry_at.is_some_and(|at| now >= at) => {
+                *retry_at = None;
+                *pause_ms = (*pause_ms * 2).min(RETRY_MS_MAX);
+                client.reconnect(now, self.reader.acknowledged().map(|tick| tick.0));
+            }
+            Phase::Ending { until } if now >= *until => self.settle(now, client),
+            _ => {}
+        }
+        self.decide_by_clock(now);
+        self.speak(now, client);
+    }
+
+    /// When [`Pilot::handle_timeout`] wants to be called next; nothing when all is over.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Millis> {
+        let told = match &self.phase {
+            Phase::Joining => None,
+            Phase::Joined => Some(self.spoke_at + SAY_AGAIN_MS),
+            Phase::Lost { until, retry_at, .. } => Some(retry_at.map_or(*until, |at| at.min(*until))),
+            Phase::Ending { until } => Some(*until),
+            Phase::Over => None,
+        };
+        let decision = match (&self.phase, &self.sync) {
+            (Phase::Joined, Some(sync)) => Some(sync.next_input_at()),
+            _ => None,
+        };
+        [told, decision].into_iter().flatten().min()
+    }
+
+    /// Leaves the battle, which goes on; the token is good for coming back.
+    pub fn leave(&mut self, now: Millis, client: &mut Client) {
+        if self.report.over.is_none() {
+            self.end(now, Over::Left);
+        }
+        client.close(now, CloseReason::Left);
+    }
+
+    /// Whether nothing more will come of it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    /// Who the player is, once a node took it.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// The mirrored battle; nothing before START, and after a fault of the game.
+    #[must_use]
+    pub fn mirror(&self) -> Option<&Mirror<G>> {
+        self.reader.mirror()
+    }
+
+    /// The newest tick that the node showed; nothing before the first.
+    #[must_use]
+    pub fn newest_tick(&self) -> Option<Tick> {
+        self.reader.shown()
+    }
+
+    /// What was seen and done so far.
+    #[must_use]
+    pub fn report(&self, now: Millis, client: &Client) -> Report {
+        let counters = self.reader.counters;
+        let mirror = self.reader.shown().and(self.reader.mirror());
+        Report {
+            place: self.place,
+            over: self.report.over,
+            ticks: counters.states,
+            newest_tick: self.reader.shown(),
+            state_hash: mirror.map(Mirror::state_hash),
+            agrees: self.is_over().then(|| self.reader.agrees()).flatten(),
+            desyncs: counters.desyncs,
+            first_desync: self.reader.first_desync(),
+            inputs: self.decisions.made(),
+            input_to_state_ms: self.decisions.input_to_state_ms().clone(),
+            traffic: Traffic { up: client.counters().bytes_out, down: client.counters().bytes_in },
+            joined_ms: match self.first_joined {
+                Some(since) if self.report.over.is_none() => now.since(since),
+                Some(_) => self.report.joined_ms,
+                None => 0,
+            },
+            misread: counters.misread,
+            outdated: counters.outdated,
+            faults: counters.faults,
+            ..self.report.clone()
+        }
+    }
+
+    fn accepted(&mut self, now: Millis, place: Place, role: Role) {
+        if self.first_joined.is_some() {
+            self.report.reconnects += 1;
+        }
+        self.first_joined.get_or_insert(now);
+        if self.reader.follow(place.epoch) == Some(Follows::Anew) {
+            self.start_over();
+        }
+        self.place = Some(place);
+        self.plays = role != Role::Spectator;
+        self.phase = Phase::Joined;
+        self.sync = None;
+        self.decisions.say_all_again();
+        self.joined_at = now;
+        self.spoke_at = now;
+        self.keyframe_asked_at = None;
+    }
+
+    fn denied(&mut self, now: Millis, reason: DenyReason) {
+        self.end(now, Over::Refused(reason));
+    }
+
+    fn closed(&mut self, now: Millis, reason: CloseReason) {
+        match (&mut self.phase, self.reader.ended()) {
+            (Phase::Over, _) => {}
+            (_, Some(ended)) => self.end(now, Over::Ended(ended)),
+            (Phase::Joining, None) => self.end(now, Over::Closed(reason)),
+            (Phase::Lost { retry_at, pause_ms, .. }, None) => *retry_at = Some(now + *pause_ms),
+            (Phase::Joined | Phase::Ending { .. }, None) => self.lost(now, reason),
+        }
+    }
+
+    /// The session broke; whether coming back can help depends on why.
+    fn lost(&mut self, now: Millis, reason: CloseReason) {
+        let helps = matches!(
+            reason,
+            CloseReason::TimedOut
+                | CloseReason::SlowReader
+                | CloseReason::Draining
+                | CloseReason::Lifetime
+                | CloseReason::Unreachable
+        );
+        if !helps || self.settings.reconnect_for_ms == 0 {
+            return self.end(now, Over::Closed(reason));
+        }
+        self.phase = Phase::Lost {
+            until: now + self.settings.reconnect_for_ms,
+            retry_at: Some(now),
+            pause_ms: RETRY_MS,
+        };
+    }
+
+    fn hear(&mut self, now: Millis, lane: Lane, bytes: &[u8]) {
+        self.report.lane_bytes_down.add(lane, bytes.len());
+        let Some((message, follows)) = self.reader.judge(bytes) else { return };
+        if follows == Follows::Anew {
+            self.start_over();
+        }
+        let (before, seat) = (self.reader.counters.states, self.seat());
+        let decisions = &mut self.decisions;
+        let report = self.reader.read(&message, |battle| {
+            if let Some(seat) = seat {
+                decisions.see(battle, seat);
+            }
+        });
+        if let Some(report) = report {
+            self.steer(now, report);
+        }
+        if self.reader.counters.states > before
+            && let Some(tick) = self.reader.shown()
+        {
+            self.decisions.shown(now, tick.0);
+            self.keep_time(now, tick);
+            // With a clock, acknowledgements ride with the inputs: one message a tick.
+            self.speaks |= self.sync.is_none() || !self.plays;
+        }
+        if self.reader.ended().is_some() && matches!(self.phase, Phase::Joined) {
+            self.phase = Phase::Ending { until: now + LINGER_MS };
+        }
+    }
+
+    fn steer(&mut self, now: Millis, report: InputReport) {
+        let Some(newest) = report.newest_tick else { return };
+        self.decisions.confirm(newest);
+        if let Some(sync) = &mut self.sync {
+            let round_trip_ms = self.report.rtt_ms.unwrap_or(0);
+            sync.handle_report(now, report.lead_ms, round_trip_ms, self.report.jitter_ms);
+        }
+    }
+
+    /// Sets the clock for decisions by the first tick that the node shows running, and again when it stood still.
+    fn keep_time(&mut self, now: Millis, shown: Tick) {
+        let (Pace::Prompt, Some(place)) = (self.decisions.pace(), &self.place) else { return };
+        if shown == Tick::ZERO || place.rate_hz == 0 {
+            return;
+        }
+        let ahead = self.sync.as_mut().map(|sync| i64::from(sync.input_tick(now)) - i64::from(shown.0));
+        let round_trip_ticks = self.report.rtt_ms.unwrap_or(0) * u64::from(place.rate_hz) / 1000;
+        let ahead_max = i64::from(AHEAD_TICKS_MAX) + i64::try_from(round_trip_ticks).unwrap_or(0);
+        if ahead.is_none_or(|ahead| !(0..=ahead_max).contains(&ahead)) {
+            let round_trip_ms = self.report.rtt_ms.unwrap_or(0);
+            self.sync = Some(TickSync::new(now, shown.0, place.rate_hz, round_trip_ms));
+        }
+    }
+
+    fn decide_by_clock(&mut self, now: Millis) {
+        let (Phase::Joined, Some(seat)) = (&self.phase, self.seat()) else { return };
+        let (Some(sync), Some(mirror)) = (&mut self.sync, self.reader.mirror()) else { return };
+        let tick = sync.input_tick(now);
+        if self.decisions.is_decided(tick) {
+            return;
+        }
+        let decisions = &mut self.decisions;
+        let decide = || decisions.decide(mirror.battle(), seat, tick);
+        if catch_unwind(AssertUnwindSafe(decide)).is_err() {
+            self.reader.mirror_failed();
+        }
+        self.speaks = true;
+    }
+
+    /// Says to the node what there is to say.
+    fn speak(&mut self, now: Millis, client: &mut Client) {
+        if !matches!(self.phase, Phase::Joined) || !client.is_connected() {
+            return;
+        }
+        self.ask(now, client);
+        let on_datagrams = client.stats(now).is_some_and(|stats| stats.feed_lane == Lane::Datagram);
+        let quiet = now.since(self.spoke_at) >= SAY_AGAIN_MS;
+        let again = quiet && on_datagrams && self.decisions.is_unconfirmed();
+        if !self.speaks && !self.decisions.has_news() && !again {
+            if quiet {
+                self.spoke_at = now;
+            }
+            return;
+        }
+        let redundancy = match (again, on_datagrams) {
+            (true, _) => INPUTS_RUN_MAX,
+            (false, true) => REDUNDANCY,
+            (false, false) => 0,
+        };
+        let seat = self.place.map_or(0, |place| place.seat);
+        let acknowledged = self.reader.acknowledged().map(|tick| tick.0);
+        self.decisions.encode(now, &mut self.message, seat, acknowledged, redundancy);
+        // A session that takes no more says so by its own event.
+        if let Ok(lane) = client.send_feed(now, &self.message) {
+            self.report.lane_bytes_up.add(lane, self.message.len());
+        }
+        self.speaks = false;
+        self.spoke_at = now;
+    }
+
+    /// Reports a desync; asks for a keyframe or for frames, not more often than it helps.
+    fn ask(&mut self, now: Millis, client: &mut Client) {
+        let wishes = std::mem::take(&mut self.reader.wishes);
+        if let Some(desync) = wishes.desync {
+            desync.encode(&mut self.message);
+            self.send_reliably(now, client);
+        }
+        let is_lately = |asked: Option<Millis>, ms: u64| asked.is_some_and(|at| now.since(at) < ms);
+        let waited = self.reader.is_out_of_step() && now.since(self.joined_at) >= ASK_KEYFRAME_MS;
+        if (wishes.keyframe || waited) && !is_lately(self.keyframe_asked_at, ASK_KEYFRAME_MS) {
+            let from_tick = self.reader.shown().map_or(0, |tick| tick.0);
+            Ask::Keyframe { from_tick }.encode(&mut self.message);
+            self.send_reliably(now, client);
+            self.keyframe_asked_at = Some(now);
+        }
+        if let Some(from_tick) = wishes.frames_from
+            && !is_lately(self.frames_asked_at, ASK_FRAMES_MS)
+        {
+            Ask::Frames { from_tick }.encode(&mut self.message);
+            self.send_reliably(now, client);
+            self.frames_asked_at = Some(now);
+        }
+    }
+
+    fn send_reliably(&mut self, now: Millis, client: &mut Client) {
+        if client.send_reliable(now, &self.message).is_ok() {
+            self.report.lane_bytes_up.add(Lane::Reliable, self.message.len());
+        }
+    }
+
+    /// END was heard and the session said nothing more.
+    fn settle(&mut self, now: Millis, client: &mut Client) {
+        if let Some(ended) = self.reader.ended() {
+            self.end(now, Over::Ended(ended));
+        }
+        client.close(now, CloseReason::Left);
+    }
+
+    fn end(&mut self, now: Millis, over: Over) {
+        self.phase = Phase::Over;
+        self.sync = None;
+        self.report.over = Some(over);
+        self.report.joined_ms = self.first_joined.map_or(0, |since| now.since(since));
+    }
+
+    fn start_over(&mut self) {
+        self.decisions.start_over();
+        self.sync = None;
+    }
+
+    fn seat(&self) -> Option<Seat> {
+        self.place.filter(|_| self.plays).map(|place| Seat(place.seat))
+    }
+}
