@@ -7,13 +7,13 @@
 
 use std::collections::VecDeque;
 
-use hdrhistogram::Histogram;
 use tiltyard_engine::rng::Rng;
 use tiltyard_engine::{Battle, Game, Seat, Tick};
 use tiltyard_netcode::Millis;
 use tiltyard_netcode::input_window::InputWindow;
 use tiltyard_netcode::message::{INPUT_LEN_MAX, INPUTS_RUN_MAX};
 
+use crate::latencies::Latencies;
 use crate::script::{Script, View};
 
 /// How far ahead of the state that it sees a repeatable player decides, unless told otherwise: 200 ms at 30 Hz, so
@@ -29,9 +29,6 @@ const SCRIPT_STREAM: u16 = u16::MAX - 1;
 /// Inputs whose way is timed at once; the oldest gives way.
 const TIMED_MAX: usize = 128;
 
-/// The longest time that is told from longer ones, milliseconds.
-const LATENCY_MS_MAX: u64 = 60_000;
-
 /// When an input is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
@@ -46,16 +43,6 @@ pub enum Pace {
     Prompt,
 }
 
-/// A histogram for times in milliseconds.
-pub(crate) fn milliseconds() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LATENCY_MS_MAX, 3).expect("the bounds are sound")
-}
-
-/// Records a time in milliseconds.
-pub(crate) fn record_ms(histogram: &mut Histogram<u64>, ms: u64) {
-    histogram.saturating_record(ms.min(LATENCY_MS_MAX));
-}
-
 /// One seat's decisions.
 pub(crate) struct Decisions<G: Game> {
     script: Box<dyn Script<G>>,
@@ -68,7 +55,7 @@ pub(crate) struct Decisions<G: Game> {
     /// Inputs on their way: tick and when it was first sent.
     timed: VecDeque<(u32, Millis)>,
     made: u64,
-    input_to_state_ms: Histogram<u64>,
+    input_to_state: Latencies,
 }
 
 impl<G: Game> Decisions<G> {
@@ -88,7 +75,7 @@ impl<G: Game> Decisions<G> {
             unsent: 0,
             timed: VecDeque::with_capacity(TIMED_MAX),
             made: 0,
-            input_to_state_ms: milliseconds(),
+            input_to_state: Latencies::default(),
         }
     }
 
@@ -133,7 +120,7 @@ impl<G: Game> Decisions<G> {
     /// The state of `tick` was seen: older inputs have had their effect.
     pub(crate) fn shown(&mut self, now: Millis, tick: u32) {
         while let Some((_, sent)) = self.timed.pop_front_if(|(of, _)| *of <= tick) {
-            record_ms(&mut self.input_to_state_ms, now.since(sent));
+            self.input_to_state.record(now.since(sent));
         }
         self.confirm(tick);
     }
@@ -191,7 +178,7 @@ impl<G: Game> Decisions<G> {
         self.made
     }
 
-    pub(crate) fn input_to_state_ms(&self) -> &Histogram<u64> {
-        &self.input_to_state_ms
+    pub(crate) fn input_to_state(&self) -> &Latencies {
+        &self.input_to_state
     }
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod decisions;
+mod latencies;
 mod mirror;
 mod pilot;
 mod player;
@@ -13,6 +14,7 @@ mod script;
 mod statistics;
 
 pub use decisions::{LEAD_TICKS, LEAD_TICKS_MAX, Pace};
+pub use latencies::Latencies;
 pub use mirror::{BASELINES_MAX, Mirror, MirrorError};
 pub use pilot::{Pilot, PlayerSettings, client_config};
 pub use player::Player;

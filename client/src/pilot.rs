@@ -61,17 +61,21 @@ pub struct PlayerSettings {
     pub lane: LaneWish,
     /// When inputs are decided.
     pub pace: Pace,
+    /// How long a node that does not answer is tried before the first session, milliseconds; each address is asked for
+    /// three seconds at least.
+    pub connect_for_ms: u64,
     /// How long a broken session is tried to be taken up again, milliseconds; 0: not at all.
     pub reconnect_for_ms: u64,
 }
 
 impl Default for PlayerSettings {
-    /// Snapshots, lane by policy, repeatable decisions, half a minute to come back.
+    /// Snapshots, lane by policy, repeatable decisions, ten seconds to join and half a minute to come back.
     fn default() -> Self {
         Self {
             feed: Feed::Snapshot,
             lane: LaneWish::Auto,
             pace: Pace::Repeatable { lead_ticks: LEAD_TICKS },
+            connect_for_ms: 10_000,
             reconnect_for_ms: 30_000,
         }
     }
@@ -109,6 +113,7 @@ enum Phase {
 /// What a player does with a session.
 pub struct Pilot<G: Game> {
     settings: PlayerSettings,
+    began: Millis,
     phase: Phase,
     place: Option<Place>,
     /// A spectator decides nothing.
@@ -131,9 +136,10 @@ pub struct Pilot<G: Game> {
 impl<G: Game> Pilot<G> {
     /// A pilot that waits for its session to be accepted.
     #[must_use]
-    pub fn new(settings: PlayerSettings, script: Box<dyn Script<G>>) -> Self {
+    pub fn new(settings: PlayerSettings, script: Box<dyn Script<G>>, now: Millis) -> Self {
         Self {
             settings,
+            began: now,
             phase: Phase::Joining,
             place: None,
             plays: false,
@@ -179,7 +185,9 @@ impl<G: Game> Pilot<G> {
     pub fn handle_timeout(&mut self, now: Millis, client: &mut Client) {
         match &mut self.phase {
             Phase::Lost { until, .. } if now >= *until => {
-                self.end(now, Over::Closed(CloseReason::TimedOut));
+                let joined = self.first_joined.is_some();
+                let reason = if joined { CloseReason::TimedOut } else { CloseReason::Unreachable };
+                self.end(now, Over::Closed(reason));
                 client.close(now, CloseReason::Left);
             }
             Phase::Lost { retry_at, pause_ms, .. } if retry_at.is_some_and(|at| now >= at) => {
@@ -258,7 +266,7 @@ impl<G: Game> Pilot<G> {
             desyncs: counters.desyncs,
             first_desync: self.reader.first_desync(),
             inputs: self.decisions.made(),
-            input_to_state_ms: self.decisions.input_to_state_ms().clone(),
+            input_to_state: self.decisions.input_to_state().clone(),
             traffic: Traffic { up: client.counters().bytes_out, down: client.counters().bytes_in },
             joined_ms: match self.first_joined {
                 Some(since) if self.report.over.is_none() => now.since(since),
@@ -298,9 +306,8 @@ impl<G: Game> Pilot<G> {
         match (&mut self.phase, self.reader.ended()) {
             (Phase::Over, _) => {}
             (_, Some(ended)) => self.end(now, Over::Ended(ended)),
-            (Phase::Joining, None) => self.end(now, Over::Closed(reason)),
             (Phase::Lost { retry_at, pause_ms, .. }, None) => *retry_at = Some(now + *pause_ms),
-            (Phase::Joined | Phase::Ending { .. }, None) => self.lost(now, reason),
+            (Phase::Joining | Phase::Joined | Phase::Ending { .. }, None) => self.lost(now, reason),
         }
     }
 
@@ -314,14 +321,14 @@ impl<G: Game> Pilot<G> {
                 | CloseReason::Lifetime
                 | CloseReason::Unreachable
         );
-        if !helps || self.settings.reconnect_for_ms == 0 {
+        let until = match self.first_joined {
+            Some(_) => now + self.settings.reconnect_for_ms,
+            None => self.began + self.settings.connect_for_ms,
+        };
+        if !helps || now >= until {
             return self.end(now, Over::Closed(reason));
         }
-        self.phase = Phase::Lost {
-            until: now + self.settings.reconnect_for_ms,
-            retry_at: Some(now),
-            pause_ms: RETRY_MS,
-        };
+        self.phase = Phase::Lost { until, retry_at: Some(now), pause_ms: RETRY_MS };
     }
 
     fn hear(&mut self, now: Millis, lane: Lane, bytes: &[u8]) {

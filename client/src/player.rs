@@ -27,7 +27,7 @@ impl<G: Game> Player<G> {
         now: Millis,
         seed: [u8; 32],
     ) -> Self {
-        Self { client: Client::new(config, now, seed), pilot: Pilot::new(settings, script) }
+        Self { client: Client::new(config, now, seed), pilot: Pilot::new(settings, script, now) }
     }
 
     /// Takes a datagram from the socket; it is decrypted in place.

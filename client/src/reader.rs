@@ -301,7 +301,7 @@ impl<G: Game> FeedReader<G> {
             error => {
                 self.counters.misread += 1;
                 self.wishes.keyframe = true;
-                if matches!(message, ToClient::Start(_)) {
+                if matches!(message, ToClient::Start(_)) && self.mirror.is_none() {
                     self.unreadable = Some(error);
                 }
             }

@@ -1,10 +1,9 @@
 //! What a player saw and did, in numbers.
 
-use hdrhistogram::Histogram;
 use tiltyard_engine::{StateHash, Tick};
 use tiltyard_netcode::{BattleId, CloseReason, DenyReason, Epoch, Lane};
 
-use crate::decisions::milliseconds;
+use crate::latencies::Latencies;
 use crate::reader::{Ended, SeenDesync};
 
 /// Bytes of messages by the lane that they took.
@@ -73,7 +72,7 @@ pub enum Over {
 }
 
 /// What a player saw and did.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Who the player was; nothing if no node took it.
     pub place: Option<Place>,
@@ -93,8 +92,8 @@ pub struct Report {
     pub first_desync: Option<SeenDesync>,
     /// Inputs decided and sent, each counted once.
     pub inputs: u64,
-    /// From the first sending of an input to the first state with its effect, milliseconds.
-    pub input_to_state_ms: Histogram<u64>,
+    /// From the first sending of an input to the first state with its effect.
+    pub input_to_state: Latencies,
     /// Smoothed round trip, milliseconds.
     pub rtt_ms: Option<u64>,
     /// Smoothed deviation of it, milliseconds.
@@ -145,7 +144,7 @@ impl Report {
         self.desyncs += earlier.desyncs;
         self.first_desync = earlier.first_desync.or(self.first_desync);
         self.inputs += earlier.inputs;
-        self.input_to_state_ms += &earlier.input_to_state_ms;
+        self.input_to_state.merge(&earlier.input_to_state);
         self.rtt_ms = self.rtt_ms.or(earlier.rtt_ms);
         self.reconnects += earlier.reconnects + u64::from(earlier.place.is_some());
         self.traffic.up += earlier.traffic.up;
@@ -156,32 +155,5 @@ impl Report {
         self.misread += earlier.misread;
         self.outdated += earlier.outdated;
         self.faults += earlier.faults;
-    }
-}
-
-impl Default for Report {
-    fn default() -> Self {
-        Self {
-            place: None,
-            over: None,
-            ticks: 0,
-            newest_tick: None,
-            state_hash: None,
-            agrees: None,
-            desyncs: 0,
-            first_desync: None,
-            inputs: 0,
-            input_to_state_ms: milliseconds(),
-            rtt_ms: None,
-            jitter_ms: 0,
-            reconnects: 0,
-            traffic: Traffic::default(),
-            lane_bytes_down: LaneBytes::default(),
-            lane_bytes_up: LaneBytes::default(),
-            joined_ms: 0,
-            misread: 0,
-            outdated: 0,
-            faults: 0,
-        }
     }
 }

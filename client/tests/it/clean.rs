@@ -84,7 +84,7 @@ fn a_clock_that_steers_itself_answers_sooner_than_the_fixed_lead() {
         house.run_to_the_end(25_000);
         house.assert_in_step();
         let report = house.players[0].report(house.now);
-        (report.input_to_state_ms.value_at_quantile(0.5), house.host.heard)
+        (report.input_to_state.quantile_ms(0.5), house.host.heard)
     };
     let (fixed_ms, _) = run(setups(Setup::bot));
     let (steered_ms, heard) = run(setups(Setup::prompt));

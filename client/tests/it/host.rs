@@ -148,6 +148,12 @@ impl<G: Game> Host<G> {
         }
     }
 
+    /// Hosts a battle of another version of the game.
+    pub(crate) fn speak_another_protocol(&mut self) {
+        self.hosted.protocol_hash = [0xEE; 16];
+        self.server.host(self.id, self.hosted.clone());
+    }
+
     /// Gives up the sessions without a word, as a node that was killed.
     pub(crate) fn lose_memory(&mut self, config: ServerConfig) {
         self.server = Server::new(config, [8; 32]);
@@ -172,7 +178,9 @@ impl<G: Game> Host<G> {
                 match ToServer::parse(bytes).expect("a client of ours") {
                     ToServer::Inputs(inputs) => {
                         assert_eq!(inputs.seat, seat);
-                        guest.acknowledged = guest.acknowledged.max(inputs.acknowledged);
+                        // What was acknowledged to a copy of the battle that was further counts for nothing.
+                        let held = inputs.acknowledged.filter(|tick| *tick <= made);
+                        guest.acknowledged = guest.acknowledged.max(held);
                         for (tick, bytes) in inputs.run() {
                             let input = G::Input::parse(bytes).expect("an input");
                             assert!(G::check(&input));

@@ -155,18 +155,27 @@ impl House {
         }
     }
 
-    /// All states agree with the host's to the end: nothing differed, and the last state is the battle's.
+    /// Everybody heard the end, and no state differed.
     pub(crate) fn assert_in_step(&self) {
         for (seat, player) in self.players.iter().enumerate() {
             let report = player.report(self.now);
             let ended = report.ended().unwrap_or_else(|| panic!("seat {seat}: {:?}", report.over));
             assert_eq!(ended.final_hash, self.host.battle.state_hash(), "seat {seat}");
             assert_eq!(ended.outcome, self.host.battle.outcome(), "seat {seat}");
+        }
+        self.assert_states_agree();
+    }
+
+    /// No state differed from the host's, and the newest is the host's of that tick.
+    pub(crate) fn assert_states_agree(&self) {
+        for (seat, player) in self.players.iter().enumerate() {
+            let report = player.report(self.now);
             let troubles = (report.desyncs, report.misread, report.faults, report.outdated);
             assert_eq!(troubles, (0, 0, 0, 0), "seat {seat}: {report:?}");
             assert_ne!(report.agrees, Some(false), "seat {seat}");
-            let newest = report.newest_tick.expect("it saw states");
-            let here = report.state_hash.expect("it has a state");
+            let (Some(newest), Some(here)) = (report.newest_tick, report.state_hash) else {
+                panic!("seat {seat} saw no state: {report:?}");
+            };
             assert_eq!(here, self.host.hashes[newest.0 as usize - 1], "seat {seat}, tick {}", newest.0);
         }
     }
