@@ -75,8 +75,7 @@ pub fn first_meeting(
 ) -> Option<Meeting> {
     let mut first = wall_met(from, delta, &bounds.grown(-radius));
     let span = Rect::new(from.min(from + delta), from.max(from + delta));
-    for &block in blocks.near(from + delta * 0.5) {
-        let rect = blocks.rects()[block as usize];
+    for rect in blocks.shapes_near(from + delta * 0.5) {
         let grown = rect.grown(radius);
         if !grown.overlaps(&span) {
             continue;
@@ -86,7 +85,7 @@ pub fn first_meeting(
             continue;
         }
         let meeting = if hit.normal == Vec2::ZERO {
-            let out = push_circle_out(&rect, from, radius + SKIN).unwrap_or(from);
+            let out = push_circle_out(rect, from, radius + SKIN).unwrap_or(from);
             let normal = (out - rect.closest(out)).normalize_or(Vec2::X);
             Meeting { at: 0.0, place: out, normal }
         } else {

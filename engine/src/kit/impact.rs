@@ -13,7 +13,7 @@ use crate::Tick;
 use crate::space::{Grid, ItemHit, Occupancy, Rect};
 
 /// The targets of one tick, and the buffers of the search. Fill anew each tick.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Impact {
     standing: Occupancy,
     map: Occupancy,
@@ -32,7 +32,14 @@ impl Impact {
     #[must_use]
     pub fn new(bounds: Rect, map_cell: f32, grid_cell: f32) -> Self {
         let standing = Occupancy::new(bounds, map_cell);
-        Self { map: standing.clone(), standing, targets: Grid::new(bounds, grid_cell), ..Self::default() }
+        Self {
+            map: standing.clone(),
+            standing,
+            targets: Grid::new(bounds, grid_cell),
+            groups: Vec::new(),
+            cells: Vec::new(),
+            candidates: Vec::new(),
+        }
     }
 
     /// Marks what stands still: a rectangle, already grown by the reach of a touch.

@@ -75,9 +75,6 @@ impl Arena {
     #[inline]
     pub(super) fn settle(&self, place: Vec2) -> Vec2 {
         let place = keep_within(place, &self.bounds, PUPPET_RADIUS);
-        if self.blocks.near(place).is_empty() {
-            return place;
-        }
         self.blocks.push_out(place, PUPPET_RADIUS + SKIN)
     }
 

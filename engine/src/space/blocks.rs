@@ -3,19 +3,25 @@
 //! Each cell lists the rectangles that reach into it, widened by a margin: whoever keeps within the margin asks one
 //! cell only, and most cells are empty.
 
+use std::ops::Range;
+
 use glam::Vec2;
 
 use super::cells::Cells;
 use super::{Rect, RectHit, push_circle_out, segment_rect};
 
 /// An index of rectangles, built once.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Blocks {
     cells: Cells,
     margin: f32,
     rects: Vec<Rect>,
     starts: Vec<u32>,
     lists: Vec<u32>,
+    /// The rectangles of `lists`, so that whoever needs no number saves one step through memory.
+    shapes: Vec<Rect>,
+    /// One bit a cell: its list is not empty. Small enough to stay in the nearest cache where `starts` does not.
+    any: Vec<u64>,
 }
 
 /// The first rectangle that a moving point meets.
@@ -59,7 +65,12 @@ impl Blocks {
             lists[next[cell] as usize] = block;
             next[cell] += 1;
         });
-        Self { cells, margin, rects: rects.to_vec(), starts, lists }
+        let shapes = lists.iter().map(|block| rects[*block as usize]).collect();
+        let mut any = vec![0_u64; cells.count().div_ceil(64)];
+        for cell in (0..cells.count()).filter(|cell| starts[*cell] != starts[cell + 1]) {
+            any[cell / 64] |= 1 << (cell % 64);
+        }
+        Self { cells, margin, rects: rects.to_vec(), starts, lists, shapes, any }
     }
 
     /// The rectangles, in the order they were given.
@@ -72,8 +83,23 @@ impl Blocks {
     #[inline(always)]
     #[must_use]
     pub fn near(&self, point: Vec2) -> &[u32] {
+        &self.lists[self.list_of(point)]
+    }
+
+    /// The rectangles whose numbers [`Blocks::near`] tells, in the same order.
+    #[inline(always)]
+    #[must_use]
+    pub fn shapes_near(&self, point: Vec2) -> &[Rect] {
+        &self.shapes[self.list_of(point)]
+    }
+
+    #[inline(always)]
+    fn list_of(&self, point: Vec2) -> Range<usize> {
         let cell = self.cells.of(point) as usize;
-        &self.lists[self.starts[cell] as usize..self.starts[cell + 1] as usize]
+        if self.any[cell / 64] >> (cell % 64) & 1 == 0 {
+            return 0..0;
+        }
+        self.starts[cell] as usize..self.starts[cell + 1] as usize
     }
 
     /// Where a circle's centre has to go so that it overlaps no rectangle near it: out of one after the other, in
@@ -86,8 +112,8 @@ impl Blocks {
     pub fn push_out(&self, center: Vec2, radius: f32) -> Vec2 {
         debug_assert!(radius <= self.margin, "a circle of {radius} in an index with margin {}", self.margin);
         let mut pushed = center;
-        for &block in self.near(center) {
-            if let Some(out) = push_circle_out(&self.rects[block as usize], pushed, radius) {
+        for rect in self.shapes_near(center) {
+            if let Some(out) = push_circle_out(rect, pushed, radius) {
                 pushed = out;
             }
         }

@@ -25,12 +25,6 @@ pub(super) struct Cells {
     slack: f32,
 }
 
-impl Default for Cells {
-    fn default() -> Self {
-        Self { origin: Vec2::ZERO, size: 1.0, inverse: 1.0, columns: 1, rows: 1, slack: 0.0 }
-    }
-}
-
 /// A block of cells; both ends are part of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CellRange {

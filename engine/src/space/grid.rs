@@ -10,7 +10,7 @@ use super::cells::{CellRange, Cells};
 use super::{Rect, segment_circle};
 
 /// An index of points, rebuilt whole. Items may lie anywhere, also outside the bounds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Grid {
     cells: Cells,
     /// Where each cell's items begin; one more at the end.
@@ -38,18 +38,9 @@ impl Grid {
     /// If the bounds are not finite or upside down, or the cell size is not above 0.
     #[must_use]
     pub fn new(bounds: Rect, cell: f32) -> Self {
-        let mut grid = Self::default();
-        grid.reset(bounds, cell);
-        grid
-    }
-
-    /// Gives the grid other bounds and cells, and empties it. Does nothing but emptying if they are the same.
-    ///
-    /// # Panics
-    /// As [`Grid::new`].
-    pub fn reset(&mut self, bounds: Rect, cell: f32) {
-        self.cells = Cells::new(bounds, cell);
-        self.rebuild_from(std::iter::empty());
+        let cells = Cells::new(bounds, cell);
+        let starts = vec![0; cells.count() + 1];
+        Self { cells, starts, items: Vec::new(), points: Vec::new(), pending: Vec::new() }
     }
 
     /// Replaces all items: item `i` is at `positions[i]`.
@@ -328,8 +319,7 @@ mod tests {
 
     #[test]
     fn an_empty_grid_finds_nothing() {
-        let grid = Grid::default();
-        assert!(grid.is_empty());
+        assert!(Grid::new(BOUNDS, 4.0).is_empty());
         assert_eq!(Grid::new(BOUNDS, 4.0).nearest(Vec2::ZERO, 1e9, |_| true), None);
         assert_eq!(Grid::new(BOUNDS, 4.0).first_touched(Vec2::ZERO, vec2(9.0, 9.0), 1.0, |_| true), None);
     }

@@ -9,7 +9,7 @@ use super::Rect;
 use super::cells::{CellRange, Cells};
 
 /// A map of cells to groups. Points may lie anywhere, also outside the bounds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Occupancy {
     cells: Cells,
     groups: Vec<u8>,
