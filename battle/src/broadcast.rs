@@ -97,13 +97,15 @@ impl Broadcast {
         }
     }
 
-    /// Feeds all clients after a tick.
+    /// Feeds all clients after a tick. After the battle's last tick no later message makes up for a lost one: that
+    /// one goes [`Way::Reliable`].
     pub fn tick<G: Game>(
         &mut self,
         battle: &Battle<G>,
         newest: &TickRecord<G::Input>,
         seats: &mut Seats,
         intake: &mut Intake<G::Input>,
+        way: Way,
         out: &mut Outgoing,
     ) {
         let rate = battle.spec().terms.rate;
@@ -115,10 +117,14 @@ impl Broadcast {
                     if !std::mem::replace(&mut taken, true) {
                         self.snapshots.take(battle);
                     }
-                    self.send_snapshot(battle, client, report, out);
+                    self.snapshot(battle, client, report);
+                    out.push(client.connection, way, &self.message);
                 }
-                Feed::Frame => match self.next_for(client, rate.hz()) {
-                    Next::Frames => self.send_frames(battle, client, report, out),
+                Feed::Frame => match self.next_for(client, rate.hz(), way) {
+                    Next::Frames => {
+                        self.frames(battle, client, report);
+                        out.push(client.connection, way, &self.message);
+                    }
                     Next::Keyframe => self.send_keyframe(battle, newest, client, out),
                     Next::Wait => {}
                 },
@@ -143,13 +149,8 @@ impl Broadcast {
         self.snapshots.encodes()
     }
 
-    fn send_snapshot<G: Game>(
-        &mut self,
-        battle: &Battle<G>,
-        client: &Client,
-        report: InputReport,
-        out: &mut Outgoing,
-    ) {
+    /// Writes the snapshot for a client.
+    fn snapshot<G: Game>(&mut self, battle: &Battle<G>, client: &Client, report: InputReport) {
         let (baseline, shared) = self.snapshots.body(battle, client.snapshot_acknowledged);
         let snapshot = Snapshot {
             epoch: self.epoch,
@@ -163,26 +164,15 @@ impl Broadcast {
             private: &[],
         };
         snapshot.encode(&mut self.message);
-        out.push(client.connection, Way::Feed, &self.message);
     }
 
-    fn send_frames<G: Game>(
-        &mut self,
-        battle: &Battle<G>,
-        client: &Client,
-        report: InputReport,
-        out: &mut Outgoing,
-    ) {
+    /// Writes the frames that a client does not hold.
+    fn frames<G: Game>(&mut self, battle: &Battle<G>, client: &Client, report: InputReport) {
         let newest = self.log.newest();
-        let first = client.frames_held.next();
-        if first > newest {
-            return;
-        }
         let log = &self.log;
-        let run =
-            (first.0..newest.0 + 1).map(|tick| log.get(Tick(tick)).expect("the log goes back far enough"));
+        let missing = client.frames_held.0 + 1..newest.0 + 1;
+        let run = missing.map(|tick| log.get(Tick(tick)).expect("the log goes back far enough"));
         Frame::encode(&mut self.message, self.epoch, newest.0, battle.state_hash().0, report, run);
-        out.push(client.connection, Way::Feed, &self.message);
     }
 
     fn send_keyframe<G: Game>(
@@ -203,14 +193,16 @@ impl Broadcast {
     }
 
     /// What a client on the frame feed gets. Keyframes are large: one a second at most, whatever the client says.
-    fn next_for(&self, client: &Client, rate_hz: u16) -> Next {
+    fn next_for(&self, client: &Client, rate_hz: u16, way: Way) -> Next {
         let newest = self.log.newest();
-        let lost = newest.since(client.frames_held) as usize > FRAME_RUN_MAX;
-        let allowed = newest.since(client.keyframe_sent) >= u32::from(rate_hz);
-        match (lost, client.keyframe_wanted) {
-            (true, _) | (_, true) if allowed => Next::Keyframe,
-            (true, _) => Next::Wait,
-            (false, _) => Next::Frames,
+        let behind = newest.since(client.frames_held) as usize;
+        let allowed = way == Way::Reliable || newest.since(client.keyframe_sent) >= u32::from(rate_hz);
+        match behind {
+            0 => Next::Wait,
+            _ if client.keyframe_wanted && allowed => Next::Keyframe,
+            1..=FRAME_RUN_MAX => Next::Frames,
+            _ if allowed => Next::Keyframe,
+            _ => Next::Wait,
         }
     }
 }
@@ -221,7 +213,7 @@ enum Next {
     Frames,
     /// The whole state.
     Keyframe,
-    /// Nothing: it had a keyframe just now.
+    /// Nothing: it holds all there is, or had a keyframe just now.
     Wait,
 }
 

@@ -139,8 +139,11 @@ struct Placed {
     seats: u32,
 }
 
-/// Results for one battle may be asked for by tests and tools.
+/// Sessions of one worker at once.
 const CONNECTIONS_MAX: u32 = 8192;
+
+/// Time between the last player's coming and the first tick, in milliseconds.
+const COUNTDOWN_MS: u32 = 500;
 
 /// How far clocks of lobby and node may differ, in milliseconds.
 const SKEW_MS: u64 = 5000;
@@ -405,6 +408,7 @@ impl<G: Game> Shared<G> {
         };
         let settings = RoomSettings {
             wait_ms: reservation.deadline_ms,
+            countdown_ms: COUNTDOWN_MS,
             keyframe_ticks: self.config.keyframe_seconds.max(1) * u32::from(rate_hz),
             catch_up_max: self.config.catch_up_max.max(1),
         };

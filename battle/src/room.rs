@@ -2,7 +2,7 @@
 //! time comes in, messages go out through the worker.
 //!
 //! ```text
-//! Waiting ──all players joined, or some joined and the wait is over──▶ Running ──outcome──▶ Over
+//! Waiting ──all players joined and counted down, or the wait is over──▶ Running ──outcome──▶ Over
 //!    └─────nobody joined before the deadline─────────────────────────────────────────────────▲
 //! ```
 
@@ -12,7 +12,7 @@ use tiltyard_netcode::{BattleId, ConnectionId, Epoch};
 use tiltyard_replay::Ended;
 use tracing::{Span, info_span, warn};
 
-use crate::broadcast::{Broadcast, Outgoing};
+use crate::broadcast::{Broadcast, Outgoing, Way};
 use crate::intake::{Filed, Intake};
 use crate::pacer::Pacer;
 use crate::recording::{RoomRecording, Then};
@@ -24,6 +24,9 @@ pub struct RoomSettings {
     /// How long players are waited for, in milliseconds from the reservation; then the battle begins with those who
     /// are there, or is abandoned if nobody is.
     pub wait_ms: u32,
+    /// Time between the last player's coming and the first tick, in milliseconds: enough for everybody to learn of
+    /// the battle and to say what it does first.
+    pub countdown_ms: u32,
     /// Ticks between two keyframes of the recording.
     pub keyframe_ticks: u32,
     /// Ticks that a late battle may catch up at once.
@@ -207,7 +210,7 @@ impl<G: Game> Room<G> {
         if let Phase::Waiting { until_us } = &mut self.phase
             && self.seats.joined() == self.seats.humans()
         {
-            *until_us = now_us;
+            *until_us = now_us + u64::from(self.settings.countdown_ms) * 1000;
         }
         true
     }
@@ -280,12 +283,12 @@ impl<G: Game> Room<G> {
         for _ in 0..due.ticks {
             self.make_tick();
             if self.battle.outcome().is_some() {
-                self.feed(out);
+                self.feed(Way::Reliable, out);
                 return Some(self.end(Ended::Finished, out));
             }
         }
         if due.ticks > 0 {
-            self.feed(out);
+            self.feed(Way::Feed, out);
         }
         None
     }
@@ -321,8 +324,8 @@ impl<G: Game> Room<G> {
         }
     }
 
-    fn feed(&mut self, out: &mut Outgoing) {
-        self.broadcast.tick(&self.battle, &self.newest, &mut self.seats, &mut self.intake, out);
+    fn feed(&mut self, way: Way, out: &mut Outgoing) {
+        self.broadcast.tick(&self.battle, &self.newest, &mut self.seats, &mut self.intake, way, out);
     }
 
     fn end(&mut self, ended: Ended, out: &mut Outgoing) -> RoomEnd {

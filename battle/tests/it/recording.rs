@@ -10,7 +10,8 @@ use tiltyard_replay::{Ended, Header, OnDamage, Settings, Summary, verify};
 
 use crate::game::{Pushing, spec};
 
-const SETTINGS: RoomSettings = RoomSettings { wait_ms: 0, keyframe_ticks: 50, catch_up_max: 5 };
+const SETTINGS: RoomSettings =
+    RoomSettings { wait_ms: 0, countdown_ms: 100, keyframe_ticks: 50, catch_up_max: 5 };
 
 fn header(battle: u64) -> Header {
     Header {

@@ -9,7 +9,8 @@ use tiltyard_replay::Ended;
 use crate::game::{Push, Pushing, WORD_NONSENSE, bytes, spec};
 
 const PERIOD_US: u64 = 33_333;
-const SETTINGS: RoomSettings = RoomSettings { wait_ms: 1000, keyframe_ticks: 300, catch_up_max: 5 };
+const SETTINGS: RoomSettings =
+    RoomSettings { wait_ms: 1000, countdown_ms: 100, keyframe_ticks: 300, catch_up_max: 5 };
 
 fn room(humans: u16, ticks_max: u32) -> Room<Pushing> {
     let mut room = Room::new(BattleId(7), Epoch(3), spec(humans, ticks_max), SETTINGS).unwrap();
@@ -90,7 +91,8 @@ fn a_battle_waits_for_its_players_and_begins_when_the_last_one_sits() {
     assert!(room.poll(999_999, &mut out).is_none());
     assert_eq!(room.battle().tick(), Tick(0));
     join(&mut room, 1, Feed::Snapshot, &mut out);
-    assert!(room.poll(room.next_us(), &mut out).is_none());
+    assert_eq!(room.next_us(), 100_000, "counted down");
+    assert!(room.poll(100_000, &mut out).is_none());
     assert_eq!(room.battle().tick(), Tick(1));
 }
 
@@ -235,5 +237,5 @@ fn a_stalled_host_costs_bounded_catch_up_and_no_tick() {
     room.poll(room.next_us() + 2_000_000, &mut out);
     assert_eq!(room.battle().tick().since(before), SETTINGS.catch_up_max);
     assert_eq!(room.counters().late_ticks, u64::from(SETTINGS.catch_up_max));
-    assert!(room.next_us() > 2_000_000 && room.next_us() <= 2_000_000 + 3 * PERIOD_US);
+    assert!(room.next_us() > 2_000_000 && room.next_us() <= 2_100_000 + 3 * PERIOD_US);
 }
