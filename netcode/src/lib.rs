@@ -13,6 +13,7 @@ mod identity;
 pub mod input_window;
 pub mod limits;
 pub mod link;
+pub mod measure;
 pub mod message;
 mod packet;
 mod replay_window;

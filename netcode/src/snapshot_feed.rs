@@ -1,10 +1,13 @@
 //! Which snapshot a sender may use as a baseline, and which a receiver still holds.
 //!
-//! A sender uses only baselines that were acknowledged, and only while both sides still hold them: both keep the
-//! last 32 ticks *sent* to this seat.
+//! A sender uses only baselines that were acknowledged, and only the last 32 that it sent to this seat; the receiver
+//! holds the last 33 that came, so it has every baseline that can be named.
 
-/// Snapshots that either side keeps.
+/// Snapshots that a sender may still refer to.
 pub const BASELINES_KEPT: usize = 32;
+
+/// A receiver holds one more, so that the place for the next one is never its baseline.
+const PLACES: usize = BASELINES_KEPT + 1;
 
 /// The sender's side for one seat: what it sent, and the newest that was acknowledged.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +62,7 @@ impl SentSnapshots {
 impl<S: Default> ReceivedSnapshots<S> {
     /// An empty ring.
     pub fn new() -> Self {
-        Self { ring: Vec::with_capacity(BASELINES_KEPT), next: 0, newest: None }
+        Self { ring: Vec::with_capacity(PLACES), next: 0, newest: None }
     }
 
     /// Whether a snapshot of `tick` is still news: later than what is shown.
@@ -90,7 +93,7 @@ impl<S: Default> ReceivedSnapshots<S> {
         } else {
             self.ring.push((tick, snapshot));
         }
-        self.next = (self.next + 1) % BASELINES_KEPT;
+        self.next = (self.next + 1) % PLACES;
         self.newest = Some(self.newest.map_or(tick, |newest| newest.max(tick)));
     }
 
@@ -107,12 +110,80 @@ impl<S: Default> ReceivedSnapshots<S> {
     }
 
     fn ring_is_full(&self) -> bool {
-        self.ring.len() == BASELINES_KEPT
+        self.ring.len() == PLACES
     }
 }
 
 impl<S: Default> Default for ReceivedSnapshots<S> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::{Link, LinkConfig, seed_from_environment};
+    use crate::time::Millis;
+
+    #[test]
+    fn only_what_was_sent_and_acknowledged_is_a_baseline() {
+        let mut sent = SentSnapshots::default();
+        assert_eq!(sent.baseline(), None);
+        sent.acknowledge(5);
+        assert_eq!(sent.baseline(), None, "never sent");
+        sent.sent(5);
+        sent.sent(6);
+        assert_eq!(sent.baseline(), None, "never acknowledged");
+        sent.acknowledge(6);
+        sent.acknowledge(5);
+        assert_eq!(sent.baseline(), Some(6), "older news change nothing");
+    }
+
+    #[test]
+    fn a_baseline_is_given_up_after_32_further_snapshots() {
+        let mut sent = SentSnapshots::default();
+        sent.sent(0);
+        sent.acknowledge(0);
+        for tick in 1..32 {
+            sent.sent(tick);
+            assert_eq!(sent.baseline(), Some(0));
+        }
+        sent.sent(32);
+        assert_eq!(sent.baseline(), None);
+    }
+
+    #[test]
+    fn every_baseline_that_a_sender_uses_is_held_by_the_receiver() {
+        let seed = seed_from_environment(29);
+        let config = LinkConfig { delay_ms: 60, jitter_ms: 120, loss: 2_000, reorder: 1_000, duplicate: 500 };
+        let (mut down, mut up) = (Link::new(config, seed), Link::new(config, seed + 1));
+        let (mut sender, mut receiver) = (SentSnapshots::default(), ReceivedSnapshots::<u32>::new());
+        let (mut out, mut deltas) = (Vec::new(), 0);
+        for ms in 0..60_000 {
+            let now = Millis(ms);
+            if ms % 33 == 0 {
+                let tick = (ms / 33) as u32;
+                down.send(now, (tick, sender.baseline()), b"");
+                sender.sent(tick);
+            }
+            while let Some((tick, baseline)) = down.receive(now, &mut out) {
+                if !receiver.is_news(tick) {
+                    continue;
+                }
+                let mut place = receiver.take_place();
+                if let Some(baseline) = baseline {
+                    deltas += 1;
+                    assert_eq!(receiver.baseline(baseline), Some(&baseline), "SEED={seed} tick {tick}");
+                }
+                place.clone_from(&tick);
+                receiver.insert(tick, place);
+                up.send(now, tick, b"");
+            }
+            while let Some(tick) = up.receive(now, &mut out) {
+                sender.acknowledge(tick);
+            }
+        }
+        assert!(deltas > 800, "SEED={seed}: {deltas}");
     }
 }

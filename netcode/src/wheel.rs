@@ -9,17 +9,31 @@ const BUCKETS: u64 = 512;
 /// How far ahead the wheel sees; a later deadline fires here, and its owner arms it again.
 pub(crate) const HORIZON_MS: u64 = GRAIN_MS * (BUCKETS - 2);
 
+/// No entry.
+const NONE: u32 = u32::MAX;
+
 /// Slots by deadline. A slot may stand in it several times: the owner knows which of its deadlines counts.
+///
+/// A bucket is a list through `entries`, so that memory grows with the number of entries at once and never with how
+/// they happen to fall into buckets.
 pub(crate) struct Wheel {
-    buckets: Vec<Vec<u32>>,
+    heads: Vec<u32>,
+    entries: Vec<Entry>,
+    free: u32,
     /// The first bucket that has not been emptied, counted from time 0.
     position: u64,
     armed: usize,
 }
 
+#[derive(Clone, Copy)]
+struct Entry {
+    slot: u32,
+    next: u32,
+}
+
 impl Wheel {
     pub(crate) fn new() -> Self {
-        Self { buckets: vec![Vec::new(); 512], position: 0, armed: 0 }
+        Self { heads: vec![NONE; 512], entries: Vec::new(), free: NONE, position: 0, armed: 0 }
     }
 
     /// Arms `slot` for `deadline`, which is no further than `HORIZON_MS` from `now`.
@@ -28,8 +42,17 @@ impl Wheel {
             self.position = self.position.max(now.0 / GRAIN_MS);
         }
         let last = self.position + BUCKETS - 1;
-        let bucket = deadline.0.div_ceil(GRAIN_MS).clamp(self.position, last);
-        self.bucket_mut(bucket).push(slot);
+        let bucket = index(deadline.0.div_ceil(GRAIN_MS).clamp(self.position, last));
+        let entry = Entry { slot, next: self.heads[bucket] };
+        let at = self.free;
+        if at == NONE {
+            self.heads[bucket] = u32::try_from(self.entries.len()).expect("far fewer than 2^32 deadlines");
+            self.entries.push(entry);
+        } else {
+            self.free = self.entries[at as usize].next;
+            self.entries[at as usize] = entry;
+            self.heads[bucket] = at;
+        }
         self.armed += 1;
     }
 
@@ -38,10 +61,16 @@ impl Wheel {
         let end = now.0 / GRAIN_MS + 1;
         let turns = end.saturating_sub(self.position).min(BUCKETS);
         for bucket in self.position..self.position + turns {
-            let slots = self.bucket_mut(bucket);
-            out.append(slots);
+            let mut at = std::mem::replace(&mut self.heads[index(bucket)], NONE);
+            while at != NONE {
+                let Entry { slot, next } = self.entries[at as usize];
+                out.push(slot);
+                self.entries[at as usize].next = self.free;
+                self.free = at;
+                self.armed -= 1;
+                at = next;
+            }
         }
-        self.armed = self.armed.saturating_sub(out.len());
         self.position = self.position.max(end);
     }
 
@@ -51,12 +80,8 @@ impl Wheel {
             return None;
         }
         (self.position..self.position + BUCKETS)
-            .find(|bucket| !self.buckets[index(*bucket)].is_empty())
+            .find(|bucket| self.heads[index(*bucket)] != NONE)
             .map(|bucket| Millis(bucket * GRAIN_MS))
-    }
-
-    fn bucket_mut(&mut self, bucket: u64) -> &mut Vec<u32> {
-        &mut self.buckets[index(bucket)]
     }
 }
 

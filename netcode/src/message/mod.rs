@@ -107,3 +107,6 @@ fn parse_tick(reader: &mut Reader<'_>, field: &'static str) -> Result<Option<u32
 fn end(reader: &Reader<'_>) -> Result<(), MessageError> {
     if reader.is_empty() { Ok(()) } else { Err(MessageError::Long { left: reader.0.len() }) }
 }
+
+#[cfg(test)]
+mod tests;
