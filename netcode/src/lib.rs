@@ -23,6 +23,8 @@ pub mod snapshot_feed;
 pub mod tick_sync;
 mod time;
 pub mod token;
+#[cfg(test)]
+mod vectors;
 mod wheel;
 mod wire;
 

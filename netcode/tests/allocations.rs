@@ -179,7 +179,7 @@ fn a_session_is_small_and_its_datagram_lane_allocates_nothing() {
     let per_session = (before - BYTES.load(Relaxed)) / clients;
     // The server's own tables are in the sum: what a session takes is less.
     assert!(per_session <= 16 * 1024, "{per_session} bytes a session");
-    println!(
+    eprintln!(
         "{per_session} bytes a session of the server, {allocations} allocations for {messages} messages over KCP"
     );
 }
