@@ -58,6 +58,15 @@ pub(crate) enum Fate {
     Gone,
 }
 
+/// What a peer wants to be let in with; the server's budget judges it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// A packet of so many bytes.
+    Packet(usize),
+    /// A message, on either lane.
+    Message,
+}
+
 /// What came of a packet that opened.
 pub(crate) struct Received {
     pub(crate) newest: bool,
@@ -133,7 +142,7 @@ impl Session {
         datagram: &mut [u8],
         inbox: &mut Inbox<N>,
         counters: &mut Counters,
-        mut admit: impl FnMut(usize) -> bool,
+        mut admit: impl FnMut(Load) -> bool,
     ) -> Result<Received, PacketError> {
         let len = datagram.len();
         let opened = packet::open(datagram, self.side, &self.opening, &mut self.window)?;
@@ -145,7 +154,7 @@ impl Session {
             self.repeat_close(now);
             return Ok(received);
         }
-        if !admit(len) {
+        if !admit(Load::Packet(len)) {
             counters.over_budget += 1;
             return Ok(received);
         }
@@ -158,6 +167,7 @@ impl Session {
                 },
                 // Who was told to go is heard no more, except for acknowledgements.
                 Ok(Item::Message(_)) if self.is_closing() => {}
+                Ok(Item::Message(_)) if !admit(Load::Message) => counters.over_budget += 1,
                 Ok(Item::Message(bytes)) => {
                     if let Taken::Full = inbox.push_message(self.id, Lane::Datagram, bytes) {
                         counters.events_full += 1;
@@ -184,14 +194,14 @@ impl Session {
         if malformed {
             counters.malformed_packet += 1;
             received.fate = self.close_now(now, CloseReason::Misbehaved);
-        } else if stream_moved && let Err(error) = self.pump(inbox) {
+        } else if stream_moved && let Err(error) = self.pump(inbox, counters, admit) {
             received.fate = self.close_now(now, error.into());
         }
         Ok(received)
     }
 
     /// Lets timers act.
-    pub(crate) fn service<N>(&mut self, now: Millis, inbox: &mut Inbox<N>) -> Fate {
+    pub(crate) fn service<N>(&mut self, now: Millis, inbox: &mut Inbox<N>, counters: &mut Counters) -> Fate {
         match self.stage {
             Stage::Closed { until } if now >= until && self.close.is_none() => return Fate::Gone,
             Stage::Closed { .. } => return Fate::Lives,
@@ -208,7 +218,7 @@ impl Session {
             return self.close_now(now, CloseReason::Lifetime);
         }
         if self.held
-            && let Err(error) = self.pump(inbox)
+            && let Err(error) = self.pump(inbox, counters, |_| true)
         {
             return self.close_now(now, error.into());
         }
@@ -368,15 +378,25 @@ impl Session {
     }
 
     /// Hands whole messages from the reliable lane to the inbox, as long as it has room.
-    fn pump<N>(&mut self, inbox: &mut Inbox<N>) -> Result<(), ReliableError> {
+    fn pump<N>(
+        &mut self,
+        inbox: &mut Inbox<N>,
+        counters: &mut Counters,
+        mut admit: impl FnMut(Load) -> bool,
+    ) -> Result<(), ReliableError> {
         self.held = !inbox.has_room();
         if self.held {
             return Ok(());
         }
         let (id, open) = (self.id, self.is_open());
         self.reliable.receive(|message| {
-            if open {
+            if !open {
+                return;
+            }
+            if admit(Load::Message) {
                 inbox.push_reliable(id, message);
+            } else {
+                counters.over_budget += 1;
             }
         })
     }

@@ -389,3 +389,91 @@ impl io::Write for Outlet {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLOCK: u32 = 100_000;
+    const SENT: u32 = 50;
+
+    /// A segment that is sound, with one thing changed.
+    fn judge(command: u8, change: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let mut segment = CONVERSATION.to_le_bytes().to_vec();
+        segment.extend([command, 0, 128, 0]);
+        let number = if command == ACK { SENT - 1 } else { 7 };
+        let len = if command == PUSH { 4 } else { 0 };
+        for field in [CLOCK - 40, number, SENT, len] {
+            segment.extend(u32::to_le_bytes(field));
+        }
+        segment.extend(&[1, 2, 3, 4][..len as usize]);
+        change(&mut segment);
+        sanitise(&segment, CLOCK, SENT).is_some()
+    }
+
+    fn with(at: usize, value: u32) -> impl FnOnce(&mut Vec<u8>) {
+        move |segment| segment[at..at + 4].copy_from_slice(&value.to_le_bytes())
+    }
+
+    #[test]
+    fn sound_segments_pass() {
+        for command in PUSH..=WINS {
+            assert!(judge(command, |_| {}), "{command}");
+        }
+    }
+
+    #[test]
+    fn b25_a_foreign_conversation_is_refused() {
+        assert!(!judge(PUSH, with(0, CONVERSATION + 1)));
+    }
+
+    #[test]
+    fn b26_acknowledgements_of_what_was_not_sent_are_refused() {
+        assert!(!judge(PUSH, with(16, SENT + 1)));
+        assert!(!judge(ACK, with(12, SENT)));
+        assert!(!judge(ACK, with(8, CLOCK + 1)), "a stamp from the future");
+        assert!(judge(ACK, with(8, CLOCK - ROUND_TRIP_MAX_MS)));
+        assert!(!judge(ACK, with(8, CLOCK - ROUND_TRIP_MAX_MS - 1)));
+    }
+
+    #[test]
+    fn b27_lengths_that_lie_are_refused() {
+        for len in [5, u32::MAX, 1 << 31] {
+            assert!(!judge(PUSH, with(20, len)), "{len}");
+        }
+        assert!(!judge(PUSH, |segment| segment.truncate(27)));
+        assert!(!judge(PUSH, |segment| segment.push(0)), "bytes behind the last segment");
+        let grow = |len: u32| {
+            move |segment: &mut Vec<u8>| {
+                segment.resize(HEADER + len as usize, 0);
+                segment[20..24].copy_from_slice(&len.to_le_bytes());
+            }
+        };
+        assert!(judge(PUSH, grow(MSS as u32)));
+        assert!(!judge(PUSH, grow(MSS as u32 + 1)));
+        assert!(!judge(ACK, grow(1)), "an acknowledgement with content");
+    }
+
+    #[test]
+    fn b28_fragments_are_refused_so_none_can_stay_incomplete() {
+        for fragment in [1, 127, 128, 255] {
+            assert!(!judge(PUSH, |segment| segment[5] = fragment), "{fragment}");
+        }
+    }
+
+    #[test]
+    fn b30_numbers_and_stamps_beyond_2_to_the_30_are_refused() {
+        for (at, name) in [(8, "ts"), (12, "sn")] {
+            assert!(judge(PUSH, with(at, NUMBER_END - 1)), "{name}");
+            for value in [NUMBER_END, 1 << 31, u32::MAX] {
+                assert!(!judge(PUSH, with(at, value)), "{name} {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_commands_and_empty_blocks_are_refused() {
+        assert!(!judge(80, |_| {}) && !judge(85, |_| {}));
+        assert!(!judge(PUSH, Vec::clear));
+    }
+}

@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 
 use super::battles::{Holder, HolderKey, Judged};
-use super::server::{ConnectedClient, Notice, Server};
+use super::server::Server;
+use super::server_event::{ConnectedClient, Notice};
 use super::slot::Slot;
 use crate::connection::{CloseReason, Session};
 use crate::crypto::KeyShare;

@@ -14,13 +14,9 @@ use std::net::SocketAddr;
 use super::{SendError, Transmit};
 use crate::connection::{CloseReason, ConnectionStats, Entry, Fate, Inbox, ReliableError, Session};
 use crate::crypto::{KeyShare, SecretStream};
-use crate::handshake::{
-    ABSENT_LEN, ACCEPT_LEN, ACCEPT_SEALED_AT, Accepted, CHALLENGE_LEN, CONNECT_LEN, CONNECT_SEALED_AT,
-    ClientNonce, ClientPart, Connect, ConnectKeys, DENY_LEN, DENY_SEALED_AT, DenyReason, KIND_ABSENT,
-    KIND_ACCEPT, KIND_CHALLENGE, KIND_DENY, SessionKeys, parse_cookie, parse_start, put_connect, put_hello,
-};
+use crate::handshake::{Accepted, CONNECT_LEN, ClientNonce, DenyReason, put_hello};
 use crate::limits::{MESSAGE_TO_SERVER_MAX, UDP_PAYLOAD_MAX};
-use crate::packet::{PacketError, SEALED_BIT, Side, TO_CLIENT};
+use crate::packet::{PacketError, SEALED_BIT, TO_CLIENT};
 use crate::time::Millis;
 use crate::token::{Role, TokenFile};
 
@@ -89,13 +85,13 @@ pub enum ClientEvent<'a> {
     },
 }
 
-enum Notice {
+pub(super) enum Notice {
     Accepted(Box<Accepted>),
     Denied(DenyReason),
     Closed(CloseReason),
 }
 
-enum State {
+pub(super) enum State {
     Greeting {
         nonce: ClientNonce,
         retry: Retry,
@@ -116,21 +112,21 @@ enum State {
 }
 
 /// When to say it again.
-struct Retry {
-    times: usize,
-    at: Millis,
+pub(super) struct Retry {
+    pub(super) times: usize,
+    pub(super) at: Millis,
 }
 
 /// The client's end of a session.
 pub struct Client {
-    config: ClientConfig,
+    pub(super) config: ClientConfig,
     random: SecretStream,
-    state: State,
+    pub(super) state: State,
     address: usize,
     /// The best reason so far, if all addresses turn out to be no good.
-    absent: bool,
-    inbox: Inbox<Notice>,
-    counters: Counters,
+    pub(super) absent: bool,
+    pub(super) inbox: Inbox<Notice>,
+    pub(super) counters: Counters,
 }
 
 impl Client {
@@ -183,11 +179,13 @@ impl Client {
             {
                 self.try_next_address(now);
             }
-            State::Connected { session, .. } => match session.service(now, &mut self.inbox) {
-                Fate::Lives => {}
-                Fate::Ended(reason) => self.end(reason),
-                Fate::Gone => self.state = State::Over,
-            },
+            State::Connected { session, .. } => {
+                match session.service(now, &mut self.inbox, &mut self.counters) {
+                    Fate::Lives => {}
+                    Fate::Ended(reason) => self.end(reason),
+                    Fate::Gone => self.state = State::Over,
+                }
+            }
             _ => {}
         }
     }
@@ -289,16 +287,16 @@ impl Client {
         }
     }
 
-    fn to(&self) -> Option<SocketAddr> {
+    pub(super) fn to(&self) -> Option<SocketAddr> {
         self.config.token_file.addresses.get(self.address).copied()
     }
 
-    fn greet(&mut self, now: Millis) {
+    pub(super) fn greet(&mut self, now: Millis) {
         let nonce = self.random.take();
         self.state = State::Greeting { nonce, retry: Retry { times: 0, at: now } };
     }
 
-    fn try_next_address(&mut self, now: Millis) {
+    pub(super) fn try_next_address(&mut self, now: Millis) {
         self.address = self.address.saturating_add(1);
         if self.to().is_some() {
             return self.greet(now);
@@ -319,131 +317,6 @@ impl Client {
             _ => {}
         }
         self.inbox.push_notice(Notice::Closed(reason));
-    }
-
-    fn handle_handshake(&mut self, now: Millis, from: SocketAddr, datagram: &mut [u8]) {
-        let Some((kind, nonce, mut reader)) = parse_start(datagram) else {
-            match datagram.first() {
-                Some(1..=6) => self.counters.bad_handshake += 1,
-                _ => self.counters.unknown_kind += 1,
-            }
-            return;
-        };
-        let expected = match &self.state {
-            State::Greeting { nonce, .. } | State::Connecting { nonce, .. } => Some(*nonce),
-            State::Connected { .. } | State::Over => None,
-        };
-        if expected != Some(nonce) || self.to() != Some(from) {
-            // A late answer, or one that we did not ask for.
-            self.counters.bad_handshake += 1;
-            return;
-        }
-        match (kind, datagram.len()) {
-            (KIND_CHALLENGE, CHALLENGE_LEN) => {
-                let Ok(cookie) = parse_cookie(&mut reader) else { return };
-                if let State::Greeting { .. } = self.state {
-                    self.connect(now, nonce, cookie);
-                }
-            }
-            (KIND_ACCEPT, ACCEPT_LEN) => self.handle_accept(now, from, datagram),
-            (KIND_DENY, DENY_LEN) => self.handle_deny(datagram),
-            (KIND_ABSENT, ABSENT_LEN) => {
-                if let State::Connecting { .. } = self.state {
-                    self.absent = true;
-                    self.try_next_address(now);
-                }
-            }
-            (KIND_CHALLENGE | KIND_ACCEPT | KIND_DENY | KIND_ABSENT, _) => self.counters.bad_handshake += 1,
-            (1 | 3, _) => self.counters.wrong_side += 1,
-            _ => self.counters.unknown_kind += 1,
-        }
-    }
-
-    fn connect(&mut self, now: Millis, nonce: ClientNonce, cookie: crate::handshake::Cookie) {
-        let share = KeyShare::generate();
-        let mut bytes = Vec::with_capacity(CONNECT_LEN);
-        let connect = Connect {
-            client_nonce: nonce,
-            cookie,
-            client_share: share.public,
-            sequence: self.config.connect_sequence,
-            token: self.config.token_file.token,
-        };
-        put_connect(&mut bytes, &connect);
-        let keys = ConnectKeys::new(&self.config.token_file.session_secret, &bytes);
-        let part = ClientPart {
-            resume_tick: self.config.resume_tick,
-            feed: self.config.feed,
-            lane: self.config.lane,
-            math_hash: self.config.math_hash,
-            protocol_hash: self.config.protocol_hash,
-        };
-        part.encode(&mut bytes);
-        keys.client_part().seal_tail([0; 12], &mut bytes, CONNECT_SEALED_AT);
-        self.state = State::Connecting {
-            nonce,
-            retry: Retry { times: 0, at: now },
-            connect: bytes.try_into().expect("the parts of a CONNECT add up to its length"),
-            share: Some(share),
-            began: now,
-        };
-    }
-
-    fn handle_accept(&mut self, now: Millis, from: SocketAddr, datagram: &mut [u8]) {
-        let State::Connecting { connect, share, began, .. } = &mut self.state else {
-            self.counters.bad_handshake += 1;
-            return;
-        };
-        let (open_part, sealed) = datagram.split_at_mut(ACCEPT_SEALED_AT);
-        let Some(server_share) = open_part.last_chunk::<32>() else { return };
-        let began = *began;
-        // The private half can be used once. A forged ACCEPT would cost it, and the handshake begins anew: whoever
-        // can send one knows our nonce, stands on the path, and could as well drop our packets.
-        let Some(agreed) = share.take().and_then(|share| share.agree(server_share).ok()) else {
-            self.counters.bad_key_share += 1;
-            return self.greet(now);
-        };
-        let keys = SessionKeys::new(
-            &self.config.token_file.session_secret,
-            connect.as_slice(),
-            server_share,
-            &agreed,
-        );
-        let accepted = match keys.accept.open([0; 12], open_part, sealed) {
-            Ok(text) => Accepted::decode(text),
-            Err(_) => None,
-        };
-        let Some(accepted) = accepted else {
-            self.counters.forged_packet += 1;
-            return self.greet(now);
-        };
-        let mut session = Session::new(Side::Client, accepted.connection, keys, accepted.lane, now);
-        session.add_round_trip(now.since(began));
-        self.state = State::Connected { session: Box::new(session), to: from };
-        self.counters.accepted += 1;
-        self.inbox.push_notice(Notice::Accepted(Box::new(accepted)));
-        // The first ping is due at once: it tells the node that the ACCEPT came.
-        self.handle_timeout(now);
-    }
-
-    fn handle_deny(&mut self, datagram: &mut [u8]) {
-        let State::Connecting { connect, .. } = &self.state else {
-            self.counters.bad_handshake += 1;
-            return;
-        };
-        let keys = ConnectKeys::new(&self.config.token_file.session_secret, &connect[..CONNECT_SEALED_AT]);
-        let (open_part, sealed) = datagram.split_at_mut(DENY_SEALED_AT);
-        let Some(nonce) = open_part.last_chunk::<12>() else { return };
-        let reason = match keys.deny().open(*nonce, open_part, sealed) {
-            Ok(text) => DenyReason::decode(text),
-            Err(_) => None,
-        };
-        let Some(reason) = reason else {
-            self.counters.forged_packet += 1;
-            return;
-        };
-        self.state = State::Over;
-        self.inbox.push_notice(Notice::Denied(reason));
     }
 
     fn handle_packet(&mut self, now: Millis, datagram: &mut [u8]) {

@@ -3,7 +3,9 @@
 mod admission;
 mod battles;
 mod client;
+mod greeting;
 mod server;
+mod server_event;
 mod slot;
 
 #[cfg(test)]
@@ -11,7 +13,8 @@ mod tests;
 
 pub use battles::HostedBattle;
 pub use client::{Client, ClientConfig, ClientEvent};
-pub use server::{ConnectedClient, Server, ServerConfig, ServerEvent};
+pub use server::Server;
+pub use server_event::{ConnectedClient, ServerConfig, ServerEvent};
 
 use std::net::SocketAddr;
 

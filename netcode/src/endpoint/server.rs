@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::battles::{Battles, HostedBattle};
+use super::server_event::{Notice, ServerConfig, ServerEvent};
 use super::slot::Slot;
 use super::{SendError, Transmit};
 use crate::connection::{CloseReason, ConnectionStats, Entry, Fate, Inbox, ReliableError, Session};
@@ -14,87 +15,14 @@ use crate::handshake::{
 use crate::limits::{ANSWERS_PENDING_MAX, MESSAGE_MAX, UDP_PAYLOAD_MAX};
 use crate::packet::{PacketError, SEALED_BIT, TO_SERVER, connection_of};
 use crate::time::Millis;
-use crate::token::Role;
 use crate::wheel::Wheel;
-use crate::{BattleId, ConnectionId, Counters, Epoch, Feed, Lane};
+use crate::{BattleId, ConnectionId, Counters, Lane};
 
 /// Longest answer to a handshake datagram.
 pub(super) const ANSWER_MAX: usize = 128;
 
 const _: () = assert!(CHALLENGE_LEN <= ANSWER_MAX && crate::handshake::ACCEPT_LEN <= ANSWER_MAX);
 const _: () = assert!(crate::handshake::DENY_LEN <= ANSWER_MAX);
-
-/// How a server is set up.
-#[derive(Clone, Debug)]
-pub struct ServerConfig {
-    /// Index of the worker whose socket this is; connection ids carry it.
-    pub worker: u8,
-    /// Connections at once; a CONNECT beyond it is denied as full. At most 2^24.
-    pub connections_max: u32,
-    /// What to add to the caller's `Millis` to have Unix milliseconds; `set_unix_offset` changes it.
-    pub unix_offset_ms: i64,
-    /// How far clocks of lobby and node may differ when token times are judged, milliseconds.
-    pub skew_ms: u64,
-}
-
-/// A client that was admitted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectedClient {
-    /// Its connection.
-    pub connection: ConnectionId,
-    /// Its battle.
-    pub battle: BattleId,
-    /// The epoch it was told.
-    pub epoch: Epoch,
-    /// Its seat; means nothing for a spectator.
-    pub seat: u16,
-    /// The seat's team.
-    pub team: u8,
-    /// The player behind it.
-    pub player: u64,
-    /// What it may be.
-    pub role: Role,
-    /// The feed that it takes.
-    pub feed: Feed,
-    /// The last tick that it has, if it comes back.
-    pub resume_tick: Option<u32>,
-    /// The connection of the same seat that it replaced, which is over (it has its own `Disconnected`, before).
-    pub replaced: Option<ConnectionId>,
-    /// Where it came from.
-    pub from: SocketAddr,
-}
-
-/// What a server has to tell.
-#[derive(Debug)]
-pub enum ServerEvent<'a> {
-    /// A client was admitted.
-    Connected(Box<ConnectedClient>),
-    /// A message came; `bytes` are hostile, `message::ToServer::parse` judges them.
-    Message {
-        /// From whom.
-        connection: ConnectionId,
-        /// How.
-        lane: Lane,
-        /// The message.
-        bytes: &'a [u8],
-    },
-    /// A connection is over; exactly one for each `Connected`.
-    Disconnected {
-        /// Which one.
-        connection: ConnectionId,
-        /// Its battle.
-        battle: BattleId,
-        /// Its seat.
-        seat: u16,
-        /// Why.
-        reason: CloseReason,
-    },
-}
-
-pub(super) enum Notice {
-    Connected(Box<ConnectedClient>),
-    Disconnected { connection: ConnectionId, battle: BattleId, seat: u16, reason: CloseReason },
-}
 
 /// An answer to a handshake datagram, waiting for the socket.
 pub(super) struct Answer {
@@ -398,7 +326,7 @@ impl Server {
         let was_open = slot.session.is_open();
         let len = datagram.len();
         let Slot { session, budget, .. } = slot;
-        let received = session.receive(now, datagram, inbox, counters, |len| budget.admit(now, len));
+        let received = session.receive(now, datagram, inbox, counters, |load| budget.admit(now, load));
         let received = match received {
             Ok(received) => received,
             Err(error) => {
@@ -426,7 +354,7 @@ impl Server {
     }
 
     fn service(&mut self, now: Millis, number: u32) {
-        let Self { slots, inbox, .. } = self;
+        let Self { slots, inbox, counters, .. } = self;
         let Some(slot) = slots.get_mut(number as usize).and_then(Option::as_deref_mut) else { return };
         // A deadline that was replaced by an earlier one, or moved: the one that counts is still to come.
         if slot.armed.is_none_or(|armed| armed > now) {
@@ -435,7 +363,7 @@ impl Server {
         slot.armed = None;
         let id = slot.session.id();
         let was_open = slot.session.is_open();
-        match slot.session.service(now, inbox) {
+        match slot.session.service(now, inbox, counters) {
             Fate::Lives => {}
             Fate::Ended(reason) => {
                 if was_open {

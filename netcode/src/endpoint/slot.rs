@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::battles::HolderKey;
-use crate::connection::Session;
+use crate::connection::{Load, Session};
 use crate::handshake::{ACCEPT_LEN, ClientNonce};
 use crate::limits::{BYTES_PER_SECOND_DEFAULT, INPUTS_PER_SECOND_DEFAULT};
 use crate::time::Millis;
@@ -46,10 +46,10 @@ struct Candidate {
 /// What a client may send in a second.
 pub(super) struct Budget {
     bytes_max: usize,
-    packets_max: u32,
+    messages_max: u32,
     second: u64,
     bytes: usize,
-    packets: u32,
+    messages: u32,
 }
 
 impl Slot {
@@ -170,24 +170,25 @@ impl Budget {
         let bytes_max = or_default(claims.bytes_per_second_max, BYTES_PER_SECOND_DEFAULT);
         Self {
             bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX),
-            packets_max: or_default(claims.inputs_per_second_max, INPUTS_PER_SECOND_DEFAULT),
+            messages_max: or_default(claims.inputs_per_second_max, INPUTS_PER_SECOND_DEFAULT),
             second: 0,
             bytes: 0,
-            packets: 0,
+            messages: 0,
         }
     }
 
-    /// Whether a packet of `len` bytes is still within this second's budget.
-    pub(super) fn admit(&mut self, now: Millis, len: usize) -> bool {
+    /// Whether this is still within the second's budget.
+    pub(super) fn admit(&mut self, now: Millis, load: Load) -> bool {
         let second = now.0 / 1_000;
         if self.second != second {
-            (self.second, self.bytes, self.packets) = (second, 0, 0);
+            (self.second, self.bytes, self.messages) = (second, 0, 0);
         }
-        if self.packets >= self.packets_max || self.bytes.saturating_add(len) > self.bytes_max {
-            return false;
+        match load {
+            Load::Packet(len) if self.bytes.saturating_add(len) > self.bytes_max => return false,
+            Load::Packet(len) => self.bytes += len,
+            Load::Message if self.messages >= self.messages_max => return false,
+            Load::Message => self.messages += 1,
         }
-        self.packets += 1;
-        self.bytes += len;
         true
     }
 }

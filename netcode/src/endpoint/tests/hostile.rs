@@ -183,24 +183,48 @@ fn b6_b10_altered_and_replayed_packets_are_dropped_and_the_session_goes_on() {
 }
 
 #[test]
-fn b37_what_exceeds_the_tokens_budget_is_dropped_and_counted() {
+fn b37_what_exceeds_the_tokens_budget_is_dropped_and_counted_on_either_lane() {
+    for lane in [LaneWish::Datagram, LaneWish::Kcp] {
+        let mut world = World::new(CLEAN, 1);
+        let capped = crate::token::Claims { inputs_per_second_max: 50, ..claims(3) };
+        let (player, _) = world.join_and_wait(ClientConfig { lane, ..config(&capped) });
+        let (other, _) = world.join_and_wait(ClientConfig { lane, ..config(&claims(4)) });
+        world.run(2_000 - (world.now.0 % 1_000));
+        let before = world.heard.len();
+        let mut honest = 0;
+        for ms in 0..900 {
+            let now = world.now;
+            world.players[player].client.send_feed(now, b"flood").unwrap();
+            if ms % 33 == 0 {
+                honest += 1;
+                world.players[other].client.send_feed(now, b"input").unwrap();
+            }
+            world.run(1);
+        }
+        world.run(60);
+        let count = |wanted: &[u8]| {
+            let is_wanted = |heard: &&Heard| matches!(heard, Heard::Message(_, _, bytes) if bytes == wanted);
+            world.heard[before..].iter().filter(is_wanted).count()
+        };
+        assert_eq!((count(b"flood"), count(b"input")), (50, honest), "{lane:?}");
+        assert_eq!(world.server.counters().over_budget, 850, "{lane:?}");
+    }
+}
+
+#[test]
+fn bytes_beyond_the_budget_are_dropped_packet_by_packet() {
     let mut world = World::new(CLEAN, 1);
-    let capped = crate::token::Claims { inputs_per_second_max: 50, ..claims(3) };
+    let capped = crate::token::Claims { bytes_per_second_max: 10_000, ..claims(3) };
     let (player, _) = world.join_and_wait(ClientConfig { lane: LaneWish::Datagram, ..config(&capped) });
     world.run(2_000 - (world.now.0 % 1_000));
-    let now = world.now;
-    let mut out = Vec::new();
-    for _ in 0..1_000 {
-        world.players[player].client.send_feed(now, b"flood").unwrap();
-        while world.players[player].client.poll_transmit(now, &mut out).is_some() {
-            let home = world.players[player].address;
-            world.server.handle_datagram(now, home, &mut out);
-        }
-    }
     let before = world.heard.len();
-    world.run(1);
-    assert!(world.heard.len() - before <= 50, "{}", world.heard.len() - before);
-    assert!(world.server.counters().over_budget >= 950);
+    for _ in 0..20 {
+        world.players[player].client.send_feed(world.now, &[1; 1_000]).unwrap();
+        world.run(1);
+    }
+    world.run(40);
+    assert_eq!(world.heard.len() - before, 9, "10,000 bytes hold nine packets of a bit more than 1,000");
+    assert_eq!(world.server.counters().over_budget, 11);
 }
 
 #[test]
