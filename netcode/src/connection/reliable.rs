@@ -472,6 +472,24 @@ mod tests {
     }
 
     #[test]
+    fn b29_a_peer_that_acknowledges_nothing_stalls_the_lane_at_the_bound_and_not_before() {
+        let mut lane = Reliable::new(Side::Server, Millis(0), 100);
+        assert!(!lane.is_stalled(Millis(RELIABLE_STALL_MS * 2)), "nothing waits");
+        lane.send(Millis(7), b"hello").unwrap();
+        let mut said = 0;
+        for ms in 7..7 + RELIABLE_STALL_MS {
+            lane.flush_if_due(Millis(ms));
+            while lane.peek_block().is_some() {
+                lane.pop_block();
+                said += 1;
+            }
+            assert!(!lane.is_stalled(Millis(ms)), "{ms}");
+        }
+        assert!((5..20).contains(&said), "said {said} times");
+        assert!(lane.is_stalled(Millis(7 + RELIABLE_STALL_MS)));
+    }
+
+    #[test]
     fn unknown_commands_and_empty_blocks_are_refused() {
         assert!(!judge(80, |_| {}) && !judge(85, |_| {}));
         assert!(!judge(PUSH, Vec::clear));

@@ -22,8 +22,12 @@ use crate::token::{Role, TokenFile};
 
 use crate::{BattleId, ConnectionId, Counters, Epoch, Feed, Lane, LaneWish};
 
-/// Pauses before a HELLO or CONNECT is said again; after the last one the next address is tried.
-const RETRY_MS: [u64; 5] = [200, 300, 500, 800, 1_200];
+/// Pauses before a HELLO or CONNECT is said again; after the last one the next address is tried. At 30 % loss each way
+/// half of the tries come to nothing, and eight of them fail once in 200 handshakes.
+const RETRY_MS: [u64; 8] = [150, 200, 250, 300, 400, 500, 600, 800];
+
+/// How often the list of addresses is gone through.
+const ROUNDS_MAX: u8 = 2;
 
 /// How a client is set up.
 #[derive(Clone, Debug)]
@@ -40,7 +44,8 @@ pub struct ClientConfig {
     pub math_hash: Option<u64>,
     /// The last tick that it has, if it comes back.
     pub resume_tick: Option<u32>,
-    /// Must be higher than in every earlier attempt with this token; Unix milliseconds do. `reconnect` counts on.
+    /// Must be higher than in every earlier attempt with this token; Unix milliseconds do.
+    /// Each further handshake of this client counts on.
     pub connect_sequence: u64,
 }
 
@@ -122,7 +127,10 @@ pub struct Client {
     pub(super) config: ClientConfig,
     random: SecretStream,
     pub(super) state: State,
+    /// Of the handshake that is under way, or was the last.
+    pub(super) sequence: u64,
     address: usize,
+    rounds: u8,
     /// The best reason so far, if all addresses turn out to be no good.
     pub(super) absent: bool,
     pub(super) inbox: Inbox<Notice>,
@@ -133,10 +141,13 @@ impl Client {
     /// Begins a handshake with the first address. `seed` must come from a cryptographic generator.
     pub fn new(config: ClientConfig, now: Millis, seed: [u8; 32]) -> Self {
         let mut client = Self {
+            // The first handshake counts up to what the caller said.
+            sequence: config.connect_sequence.saturating_sub(1),
             config,
             random: SecretStream::new(&seed, b"client"),
             state: State::Over,
             address: 0,
+            rounds: 0,
             absent: false,
             inbox: Inbox::new(),
             counters: Counters::default(),
@@ -149,8 +160,8 @@ impl Client {
     /// word, the node replaces it.
     pub fn reconnect(&mut self, now: Millis, resume_tick: Option<u32>) {
         self.config.resume_tick = resume_tick;
-        self.config.connect_sequence = self.config.connect_sequence.saturating_add(1);
         self.address = 0;
+        self.rounds = 0;
         self.absent = false;
         self.greet(now);
     }
@@ -291,7 +302,9 @@ impl Client {
         self.config.token_file.addresses.get(self.address).copied()
     }
 
+    /// Begins a handshake. Each has its own sequence: the node may have accepted the one before, and its word was lost.
     pub(super) fn greet(&mut self, now: Millis) {
+        self.sequence = self.sequence.saturating_add(1);
         let nonce = self.random.take();
         self.state = State::Greeting { nonce, retry: Retry { times: 0, at: now } };
     }
@@ -299,6 +312,11 @@ impl Client {
     pub(super) fn try_next_address(&mut self, now: Millis) {
         self.address = self.address.saturating_add(1);
         if self.to().is_some() {
+            return self.greet(now);
+        }
+        self.rounds = self.rounds.saturating_add(1);
+        if self.rounds < ROUNDS_MAX && !self.absent {
+            self.address = 0;
             return self.greet(now);
         }
         self.state = State::Over;

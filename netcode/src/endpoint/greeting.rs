@@ -59,7 +59,7 @@ impl Client {
             client_nonce: nonce,
             cookie,
             client_share: share.public,
-            sequence: self.config.connect_sequence,
+            sequence: self.sequence,
             token: self.config.token_file.token,
         };
         put_connect(&mut bytes, &connect);

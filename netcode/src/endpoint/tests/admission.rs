@@ -223,3 +223,18 @@ fn a_clean_admission_counts_nothing_odd() {
     };
     assert_eq!(counters, expected);
 }
+
+#[test]
+fn a_client_whose_every_accept_was_lost_gets_the_seat_with_its_next_handshake() {
+    let mut world = World::new(CLEAN, 1);
+    let player = world.join(config(&claims(3)));
+    world.run(45);
+    world.down.set_config(LinkConfig { loss: 10_000, ..CLEAN });
+    world.run(3_300);
+    assert_eq!(world.server.counters().accepted, 1, "the node accepted, the client never heard");
+    world.down.set_config(CLEAN);
+    world.run(1_000);
+    assert!(world.players[player].client.is_connected(), "{:?}", world.players[player].told);
+    let ends: Vec<_> = world.heard.iter().filter(|heard| matches!(heard, Heard::Disconnected(..))).collect();
+    assert!(matches!(ends.as_slice(), [Heard::Disconnected(_, 3, CloseReason::Replaced)]), "{ends:?}");
+}

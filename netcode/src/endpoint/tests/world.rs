@@ -137,7 +137,7 @@ impl World {
     /// Joins and runs until the client is taken; gives its connection.
     pub(super) fn join_and_wait(&mut self, config: ClientConfig) -> (usize, ConnectionId) {
         let player = self.join(config);
-        for _ in 0..5_000 {
+        for _ in 0..20_000 {
             self.step();
             if let Some(Told::Accepted(connection, ..)) = self.players[player].told.last() {
                 return (player, *connection);
