@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
@@ -86,7 +86,8 @@ pub struct Registration<R: Record> {
     wanted: watch::Sender<R>,
     certain_until: watch::Receiver<Option<Instant>>,
     counters: Arc<RegistrationCounters>,
-    leave: Option<oneshot::Sender<()>>,
+    leave: watch::Sender<bool>,
+    left: watch::Receiver<bool>,
     task: JoinHandle<()>,
 }
 
@@ -113,9 +114,13 @@ impl<R: Record> Registration<R> {
             certain,
         };
         let lease = keeper.first_registration().await?;
-        let (leave, left) = oneshot::channel();
-        let task = tokio::spawn(keeper.keep(lease, left));
-        Ok(Self { wanted, certain_until, counters, leave: Some(leave), task })
+        let (leave, leaving) = watch::channel(false);
+        let (done, left) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            keeper.keep(lease, leaving).await;
+            done.send_replace(true);
+        });
+        Ok(Self { wanted, certain_until, counters, leave, left, task })
     }
 
     /// Changes the record; it is put soon, and the newest wins. Meant for load reports, about one a second.
@@ -135,11 +140,15 @@ impl<R: Record> Registration<R> {
     }
 
     /// Revokes the lease, so that every list drops the record at once. Gives up after a call's time.
-    pub async fn leave(mut self) {
-        if let Some(leave) = self.leave.take() {
-            let _ = leave.send(());
-        }
-        drop((&mut self.task).await);
+    pub async fn leave(self) {
+        self.revoke().await;
+    }
+
+    /// Does what [`Registration::leave`] does, for a registration that is shared.
+    pub async fn revoke(&self) {
+        self.leave.send_replace(true);
+        // An error means that the task is gone, which is as good.
+        let _ = self.left.clone().wait_for(|left| *left).await;
     }
 }
 
@@ -188,10 +197,10 @@ impl<R: Record> Keeper<R> {
         }
     }
 
-    async fn keep(mut self, first: Lease, mut left: oneshot::Receiver<()>) {
+    async fn keep(mut self, first: Lease, mut leaving: watch::Receiver<bool>) {
         let mut lease = first;
         loop {
-            if self.keep_lease(lease, &mut left).await == Kept::Left {
+            if self.keep_lease(lease, &mut leaving).await == Kept::Left {
                 let _ = self.call(self.directory.revoke(lease.id)).await;
                 return;
             }
@@ -204,7 +213,7 @@ impl<R: Record> Keeper<R> {
                     Attempt::Taken | Attempt::Away => {}
                 }
                 tokio::select! {
-                    _ = &mut left => return,
+                    () = told(&mut leaving) => return,
                     () = tokio::time::sleep(self.config.retry) => {}
                 }
             };
@@ -212,14 +221,14 @@ impl<R: Record> Keeper<R> {
     }
 
     /// Keeps one lease alive and its record up to date until the lease is lost or the process leaves.
-    async fn keep_lease(&mut self, lease: Lease, left: &mut oneshot::Receiver<()>) -> Kept {
+    async fn keep_lease(&mut self, lease: Lease, leaving: &mut watch::Receiver<bool>) -> Kept {
         let interval = lease.ttl / 3;
         let mut keep_alive_at = Instant::now() + interval;
         let mut put_at: Option<Instant> = None;
         loop {
             let put_due = put_at.unwrap_or(keep_alive_at);
             tokio::select! {
-                _ = &mut *left => return Kept::Left,
+                () = told(leaving) => return Kept::Left,
                 changed = self.wanted.changed() => {
                     if changed.is_err() {
                         return Kept::Left;
@@ -303,6 +312,11 @@ impl<R: Record> Keeper<R> {
             Err(DirectoryError::Unavailable)
         })
     }
+}
+
+/// Waits until the process leaves, or nobody is left who could say so.
+async fn told(leaving: &mut watch::Receiver<bool>) {
+    let _ = leaving.wait_for(|leaving| *leaving).await;
 }
 
 #[derive(PartialEq, Eq)]

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 
 use crate::control::{
-    CallError, DrainAnswer, LobbyCalls, LobbyHandler, NodeCalls, NodeHandler, NodeStatus, Peer, Release,
-    ReleaseAnswer, Reservation, ReserveAnswer, SettleAnswer, Settlement,
+    CALL_TIMEOUT, CallError, DrainAnswer, LobbyCalls, LobbyHandler, NodeCalls, NodeHandler, NodeStatus, Peer,
+    Release, ReleaseAnswer, Reservation, ReserveAnswer, SettleAnswer, Settlement,
 };
 use crate::id::NodeId;
 
-/// Calls nodes and lobbies by name. A name that nobody has is unreachable.
+/// Calls nodes and lobbies by name. A name that nobody has is unreachable; an answer that takes longer than
+/// [`CALL_TIMEOUT`] is lost, while the call goes on to its end.
 #[derive(Default)]
 pub struct DirectCalls {
     nodes: Mutex<BTreeMap<NodeId, Arc<dyn NodeHandler>>>,
@@ -45,19 +46,24 @@ impl DirectCalls {
 impl NodeCalls for DirectCalls {
     async fn reserve(&self, node: &Peer, reservation: &Reservation) -> Result<ReserveAnswer, CallError> {
         reservation.check().map_err(|_| CallError::Rejected(node.control))?;
-        Ok(self.node(node)?.reserve(reservation.clone()).await)
+        let handler = self.node(node)?;
+        let reservation = reservation.clone();
+        answer(node, async move { handler.reserve(reservation).await }).await
     }
 
     async fn release(&self, node: &Peer, release: Release) -> Result<ReleaseAnswer, CallError> {
-        Ok(self.node(node)?.release(release).await)
+        let handler = self.node(node)?;
+        answer(node, async move { handler.release(release).await }).await
     }
 
     async fn drain(&self, node: &Peer) -> Result<DrainAnswer, CallError> {
-        Ok(self.node(node)?.drain().await)
+        let handler = self.node(node)?;
+        answer(node, async move { handler.drain().await }).await
     }
 
     async fn status(&self, node: &Peer) -> Result<NodeStatus, CallError> {
-        Ok(self.node(node)?.status().await)
+        let handler = self.node(node)?;
+        answer(node, async move { handler.status().await }).await
     }
 }
 
@@ -65,6 +71,16 @@ impl NodeCalls for DirectCalls {
 impl LobbyCalls for DirectCalls {
     async fn settle(&self, lobby: &Peer, settlement: &Settlement) -> Result<SettleAnswer, CallError> {
         let handler = self.lobbies.lock().expect("nobody panics while holding it").get(&lobby.id).cloned();
-        Ok(handler.ok_or(CallError::Unreachable(lobby.control))?.settle(settlement.clone()).await)
+        let handler = handler.ok_or(CallError::Unreachable(lobby.control))?;
+        let settlement = settlement.clone();
+        answer(lobby, async move { handler.settle(settlement).await }).await
     }
+}
+
+async fn answer<T: Send + 'static>(
+    peer: &Peer,
+    call: impl Future<Output = T> + Send + 'static,
+) -> Result<T, CallError> {
+    let unknown = CallError::Unknown(peer.control);
+    tokio::time::timeout(CALL_TIMEOUT, tokio::spawn(call)).await.map_err(|_| unknown)?.map_err(|_| unknown)
 }
