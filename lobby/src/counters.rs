@@ -1,0 +1,77 @@
+//! What a lobby counts.
+
+tiltyard_cluster::counters! {
+    /// What a lobby counts: whatever is done, dropped, limited or refused.
+    pub struct LobbyCounters {
+        /// Connections taken at the gate.
+        gate_connections,
+        /// Connections closed at once because the gate was full.
+        gate_refused_full,
+        /// Connections closed at once because their address had too many.
+        gate_refused_address,
+        /// Connections that did not become a WebSocket in time or at all.
+        gate_refused_handshake,
+        /// Sessions begun.
+        sessions,
+        /// Sessions closed for want of hello or login in time.
+        sessions_unauthenticated_timeout,
+        /// Sessions closed because nothing was heard.
+        sessions_idle,
+        /// Sessions closed because the client did not read.
+        sessions_slow,
+        /// Sessions whose player logged in elsewhere.
+        sessions_replaced,
+        /// Messages read.
+        messages_in,
+        /// Messages written.
+        messages_out,
+        /// Frames that were no message, or no proper frame.
+        messages_malformed,
+        /// Frames above the size of a message.
+        messages_too_long,
+        /// Messages dropped because they came too fast.
+        messages_rate_limited,
+        /// Messages that did not fit the session's state.
+        messages_out_of_place,
+        /// Messages for a client that were dropped because its queue was full.
+        messages_out_dropped,
+        /// Guest accounts made.
+        logins,
+        /// Sessions resumed.
+        resumes,
+        /// Session tokens refused.
+        session_tokens_refused,
+        /// Tickets queued.
+        tickets,
+        /// Tickets taken back.
+        tickets_cancelled,
+        /// Tickets dropped because their player stayed away.
+        tickets_absent,
+        /// Tickets refused because the queue was full.
+        tickets_refused_full,
+        /// Matches made.
+        matches,
+        /// Matches that could not be placed; their tickets went back.
+        matches_returned,
+        /// Battles placed on a node.
+        battles_placed,
+        /// Reservations that a node refused.
+        reservations_refused,
+        /// Reservations without an answer.
+        reservations_unanswered,
+        /// Placements given up because no node could take them.
+        placements_without_node,
+        /// Battle tokens minted.
+        tokens_minted,
+        /// Results stored.
+        results_accepted,
+        /// Results that were stored already.
+        results_duplicate,
+        /// Results of an owner that is none any more.
+        results_stale,
+        /// Results of battles that the store does not know.
+        results_unknown,
+        /// Calls that the store did not answer.
+        store_errors,
+    }
+}

@@ -1,0 +1,86 @@
+//! The gate's WebSocket.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use axum::routing::any;
+use tiltyard_api::limits::CLIENT_MESSAGE_BYTES_MAX;
+use tracing::Instrument as _;
+
+use super::listener::Permit;
+use super::session::{Incoming, Socket, run_session};
+use crate::house::House;
+
+/// Bytes gathered before a write to the socket, and most that wait there.
+const WRITE_BUFFER: usize = 4 * 1024;
+const WRITE_BUFFER_MAX: usize = 256 * 1024;
+
+/// The gate: a WebSocket at `/` and at `/gate`.
+pub(crate) fn gate_routes(house: Arc<House>) -> Router {
+    Router::new().route("/", any(upgrade)).route("/gate", any(upgrade)).with_state(house)
+}
+
+async fn upgrade(
+    State(house): State<Arc<House>>,
+    Extension(permit): Extension<Arc<Permit>>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    // No compression is ever agreed on, so a frame is never larger inside than outside.
+    upgrade
+        .max_message_size(CLIENT_MESSAGE_BYTES_MAX)
+        .max_frame_size(CLIENT_MESSAGE_BYTES_MAX)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(WRITE_BUFFER_MAX)
+        .on_upgrade(move |socket| {
+            permit.upgraded();
+            let span = tracing::info_span!("session", peer = %permit.peer());
+            async move {
+                run_session(house, Framed(socket)).await;
+                drop(permit);
+            }
+            .instrument(span)
+        })
+}
+
+struct Framed(WebSocket);
+
+#[async_trait]
+impl Socket for Framed {
+    async fn receive(&mut self) -> Incoming {
+        match self.0.recv().await {
+            Some(Ok(Message::Text(text))) => Incoming::Text(text.as_str().to_owned()),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Incoming::Alive,
+            Some(Ok(Message::Binary(_))) => Incoming::Malformed,
+            Some(Ok(Message::Close(_))) | None => Incoming::Closed,
+            Some(Err(error)) => kind_of(&error),
+        }
+    }
+
+    async fn send(&mut self, text: String) -> bool {
+        self.0.send(Message::Text(text.into())).await.is_ok()
+    }
+
+    async fn ping(&mut self) -> bool {
+        self.0.send(Message::Ping(Vec::new().into())).await.is_ok()
+    }
+
+    async fn close(&mut self) {
+        let _ = self.0.send(Message::Close(None)).await;
+    }
+}
+
+/// Axum hides the kind of an error; its text says whether a limit was passed.
+fn kind_of(error: &axum::Error) -> Incoming {
+    let said = error.to_string();
+    if said.contains("too long") || said.contains("Space limit") {
+        Incoming::TooLong
+    } else if said.contains("onnection") || said.contains("IO error") {
+        Incoming::Closed
+    } else {
+        Incoming::Malformed
+    }
+}

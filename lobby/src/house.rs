@@ -1,0 +1,335 @@
+//! What all sessions of a lobby share, and what they may ask of it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tiltyard_api::{BattleReady, ErrorCode, GateMessage, ModeInfo};
+use tiltyard_cluster::Clock;
+use tiltyard_cluster::control::NodeCalls;
+use tiltyard_cluster::node::select::Ledger;
+use tiltyard_cluster::node::{NodeRecord, View};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+
+use crate::config::{LobbyConfig, ModeConfig};
+use crate::counters::LobbyCounters;
+use crate::keys::{SessionClaims, SessionKeys, SessionTokenError};
+use crate::numbers::Numbers;
+use crate::presence::{Delivery, Mailbox, Presence};
+use crate::queue::{Member, Queue, QueueError};
+use crate::store::{Account, BattleRow, Store, StoreError};
+
+/// Most matches that are being placed at a time; further ones wait.
+pub(crate) const PLACEMENTS_MAX: usize = 64;
+
+/// Why something was refused, as the client is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) code: ErrorCode,
+    pub(crate) retry_after_ms: u64,
+}
+
+impl From<ErrorCode> for Refused {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, retry_after_ms: 0 }
+    }
+}
+
+/// A player who is logged in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Player {
+    pub(crate) number: u64,
+    pub(crate) name: String,
+    pub(crate) generation: u32,
+}
+
+/// A login as it is told to the client.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) player: Player,
+    pub(crate) session: String,
+    pub(crate) expires_unix_ms: u64,
+    pub(crate) queued: bool,
+    pub(crate) in_battle: bool,
+}
+
+/// The battle of a player.
+#[derive(Debug, Clone)]
+pub(crate) struct CurrentBattle {
+    pub(crate) ready: BattleReady,
+    /// From then on it keeps nobody from queueing any more.
+    pub(crate) overdue_ms: u64,
+}
+
+/// The shared state of a lobby.
+pub(crate) struct House {
+    pub(crate) config: LobbyConfig,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) nodes: View<NodeRecord>,
+    pub(crate) calls: Arc<dyn NodeCalls>,
+    pub(crate) clock: Clock,
+    pub(crate) counters: Arc<LobbyCounters>,
+    pub(crate) numbers: Numbers,
+    pub(crate) session_keys: SessionKeys,
+    pub(crate) started: Instant,
+    pub(crate) placements: Arc<Semaphore>,
+    /// Told when the matchmaker should look at once.
+    pub(crate) wake: Notify,
+    queue: Mutex<Queue>,
+    presence: Mutex<Presence>,
+    ledger: Mutex<Ledger>,
+    current: Mutex<HashMap<u64, CurrentBattle>>,
+    next_session: AtomicU64,
+    closing: AtomicBool,
+}
+
+impl House {
+    pub(crate) fn new(
+        config: LobbyConfig,
+        store: Arc<dyn Store>,
+        nodes: View<NodeRecord>,
+        calls: Arc<dyn NodeCalls>,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            numbers: Numbers::new(Arc::clone(&store), config.seed),
+            session_keys: SessionKeys::new(&config.master_keys),
+            queue: Mutex::new(Queue::new(config.waits.tickets_max)),
+            config,
+            store,
+            nodes,
+            calls,
+            clock,
+            counters: Arc::default(),
+            started: Instant::now(),
+            placements: Arc::new(Semaphore::new(PLACEMENTS_MAX)),
+            wake: Notify::new(),
+            presence: Mutex::default(),
+            ledger: Mutex::default(),
+            current: Mutex::default(),
+            next_session: AtomicU64::new(1),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    /// Milliseconds since the start, on the monotonic clock.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("nobody panics while holding the queue")
+    }
+
+    pub(crate) fn presence(&self) -> MutexGuard<'_, Presence> {
+        self.presence.lock().expect("nobody panics while holding the presence")
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().expect("nobody panics while holding the ledger")
+    }
+
+    pub(crate) fn current(&self) -> MutexGuard<'_, HashMap<u64, CurrentBattle>> {
+        self.current.lock().expect("nobody panics while holding the battles")
+    }
+
+    pub(crate) fn next_session(&self) -> u64 {
+        self.next_session.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Sends a message to a player who is there.
+    pub(crate) fn tell(&self, player: u64, message: GateMessage) {
+        if self.presence().send(player, message) == Delivery::TooSlow {
+            self.counters.messages_out_dropped.one();
+        }
+    }
+
+    /// What a store's failure is to a client.
+    pub(crate) fn store_failed(&self, error: StoreError) -> Refused {
+        self.counters.store_errors.one();
+        tracing::warn!(%error, "store");
+        Refused { code: ErrorCode::Internal, retry_after_ms: 1_000 }
+    }
+
+    pub(crate) fn mode(&self, name: &str) -> Result<(usize, &ModeConfig), Refused> {
+        let found = self.config.modes.iter().enumerate().find(|(_, mode)| mode.name == name);
+        found.ok_or_else(|| ErrorCode::NoSuchMode.into())
+    }
+
+    /// Makes a guest account.
+    pub(crate) async fn log_in(&self, name: Option<&str>, mailbox: Mailbox) -> Result<Entry, Refused> {
+        if self.is_closing() {
+            return Err(ErrorCode::Closing.into());
+        }
+        let name = name.map(checked_name).transpose()?;
+        loop {
+            let number = self.numbers.player().await.map_err(|error| self.store_failed(error))?;
+            let account = Account {
+                player: number,
+                name: name.clone().unwrap_or_else(|| format!("guest-{:06x}", number & 0xff_ffff)),
+                created_unix_ms: self.clock.unix_ms(),
+                session_generation: 0,
+            };
+            // A kept store under another seed may have the number already; then the next one is taken.
+            if self.store.create_account(&account).await.map_err(|error| self.store_failed(error))? {
+                self.counters.logins.one();
+                return self.enter(account, mailbox).await;
+            }
+        }
+    }
+
+    /// Comes back with a session token.
+    pub(crate) async fn resume(&self, token: &str, mailbox: Mailbox) -> Result<Entry, Refused> {
+        let claims = self.session_keys.open(token, self.clock.unix_ms()).map_err(|error| {
+            self.counters.session_tokens_refused.one();
+            match error {
+                SessionTokenError::Forged => ErrorCode::SessionRefused,
+                SessionTokenError::Expired { .. } => ErrorCode::SessionExpired,
+            }
+        })?;
+        let account = self.store.account(claims.player).await.map_err(|error| self.store_failed(error))?;
+        let account = account.filter(|account| account.session_generation == claims.generation);
+        let Some(account) = account else {
+            self.counters.session_tokens_refused.one();
+            return Err(ErrorCode::SessionRefused.into());
+        };
+        self.counters.resumes.one();
+        self.enter(account, mailbox).await
+    }
+
+    async fn enter(&self, account: Account, mailbox: Mailbox) -> Result<Entry, Refused> {
+        let player =
+            Player { number: account.player, name: account.name, generation: account.session_generation };
+        let in_battle = self.battle_of(player.number).await?.is_some();
+        if self.presence().enter(player.number, mailbox).is_some() {
+            self.counters.sessions_replaced.one();
+        }
+        self.queue().come_back(player.number);
+        let issued_unix_ms = self.clock.unix_ms();
+        let ttl_ms = u64::try_from(self.config.waits.session_ttl.as_millis()).unwrap_or(u64::MAX);
+        let expires_unix_ms = issued_unix_ms.saturating_add(ttl_ms);
+        let session = self.session_keys.sign(&SessionClaims {
+            player: player.number,
+            generation: player.generation,
+            issued_unix_ms,
+            expires_unix_ms,
+        });
+        let queued = self.queue().has(player.number);
+        Ok(Entry { player, session, expires_unix_ms, queued, in_battle })
+    }
+
+    /// The session is over; a waiting ticket is kept for a while.
+    pub(crate) fn leave(&self, player: u64, session: u64) {
+        if self.presence().leave(player, session) {
+            self.queue().leave(player, self.now_ms());
+        }
+    }
+
+    /// Ends all session tokens of a player.
+    pub(crate) async fn log_out(&self, player: &Player) -> Result<(), Refused> {
+        if self.queue().cancel(player.number).is_ok() {
+            self.counters.tickets_cancelled.one();
+        }
+        self.store
+            .end_sessions(player.number, player.generation)
+            .await
+            .map_err(|error| self.store_failed(error))
+    }
+
+    pub(crate) fn modes(&self) -> Vec<ModeInfo> {
+        let queue = self.queue();
+        let of = |(index, mode): (usize, &ModeConfig)| ModeInfo {
+            name: tiltyard_api::Text::cut(&mode.name),
+            teams: mode.teams,
+            seats_per_team: mode.seats_per_team,
+            rate_hz: mode.rate_hz,
+            ticks_max: mode.ticks_max,
+            protocol_hash: mode.protocol_hash.as_slice().try_into().expect("a protocol hash fits"),
+            waiting: queue.waiting(index),
+        };
+        self.config.modes.iter().enumerate().map(of).collect()
+    }
+
+    /// Queues a player; answers the ticket's number.
+    pub(crate) async fn enqueue(&self, player: &Player, mode: &str, loadout: u32) -> Result<u64, Refused> {
+        if self.is_closing() {
+            return Err(ErrorCode::Closing.into());
+        }
+        let (mode, _) = self.mode(mode)?;
+        if self.battle_of(player.number).await?.is_some() {
+            return Err(ErrorCode::InBattle.into());
+        }
+        let member = Member { player: player.number, name: player.name.clone(), loadout };
+        let ticket =
+            self.queue().add(mode, vec![member], self.now_ms()).map_err(|error| self.queue_refused(error))?;
+        self.counters.tickets.one();
+        self.wake.notify_one();
+        Ok(ticket)
+    }
+
+    pub(crate) fn cancel(&self, player: &Player) -> Result<u64, Refused> {
+        let ticket = self.queue().cancel(player.number).map_err(|error| self.queue_refused(error))?;
+        self.counters.tickets_cancelled.one();
+        Ok(ticket)
+    }
+
+    pub(crate) fn queue_refused(&self, error: QueueError) -> Refused {
+        match error {
+            QueueError::AlreadyQueued => ErrorCode::AlreadyQueued.into(),
+            QueueError::NotQueued => ErrorCode::NotQueued.into(),
+            QueueError::AlreadyMatched => ErrorCode::AlreadyMatched.into(),
+            QueueError::Full => {
+                self.counters.tickets_refused_full.one();
+                Refused { code: ErrorCode::Full, retry_after_ms: 5_000 }
+            }
+        }
+    }
+
+    /// The battle that keeps a player busy: the one this lobby placed, or what the store says of another's.
+    pub(crate) async fn battle_of(&self, player: u64) -> Result<Option<BattleReady>, Refused> {
+        let known = self.current().get(&player).cloned();
+        let now_unix_ms = self.clock.unix_ms();
+        if let Some(known) = known
+            && known.ready.expires_unix_ms > now_unix_ms
+        {
+            return Ok((known.overdue_ms > self.now_ms()).then_some(known.ready));
+        }
+        let row = self.store.battle_of(player).await.map_err(|error| self.store_failed(error))?;
+        let Some(row) = row.filter(|row| self.overdue_unix_ms(row) > now_unix_ms) else {
+            self.current().remove(&player);
+            return Ok(None);
+        };
+        // The token that this lobby gave out is too old for a first use, or another lobby gave it out: a new one
+        // for the same seat.
+        let left_ms = self.overdue_unix_ms(&row) - now_unix_ms;
+        let overdue_ms = self.now_ms().saturating_add(left_ms);
+        let Some(ready) = self.mint_for(&row, player) else { return Ok(None) };
+        self.current().insert(player, CurrentBattle { ready: ready.clone(), overdue_ms });
+        Ok(Some(ready))
+    }
+
+    fn overdue_unix_ms(&self, row: &BattleRow) -> u64 {
+        let longest_ms = u64::from(row.ticks_max) * 1_000 / u64::from(row.rate_hz.max(1));
+        let waits = &self.config.waits;
+        let grace_ms = u64::try_from((waits.token_ttl + waits.result_grace).as_millis()).unwrap_or(u64::MAX);
+        row.created_unix_ms.saturating_add(longest_ms).saturating_add(grace_ms)
+    }
+}
+
+/// A name as players may have it: 1 to 32 bytes, no blanks at its ends.
+fn checked_name(name: &str) -> Result<String, Refused> {
+    let trimmed = name.trim();
+    if trimmed.is_empty() || trimmed.chars().any(char::is_control) {
+        return Err(ErrorCode::Name.into());
+    }
+    Ok(trimmed.to_owned())
+}

@@ -1,0 +1,230 @@
+//! A running lobby.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tiltyard_cluster::Clock;
+use tiltyard_cluster::control::{ControlCounters, ControlServer, Handlers, LobbyHandler, NodeCalls};
+use tiltyard_cluster::directory::Directory;
+use tiltyard_cluster::node::{
+    LobbyRecord, NodeRecord, RegisterError, Registration, RegistrationCounters, View, ViewCounters,
+};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::config::{ConfigError, LobbyConfig};
+use crate::gate::{Listener, gate_routes, operator_routes, serve};
+use crate::house::{House, PLACEMENTS_MAX};
+use crate::matching;
+use crate::settle::ResultSink;
+use crate::store::Store;
+
+/// How long an orderly end waits for matches that are being placed.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);
+
+/// Why a lobby did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An address cannot be bound.
+    #[error("{what} cannot listen at {address}")]
+    Bind {
+        /// Which listener.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The directory did not take the registration.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+}
+
+/// A lobby that runs. Dropping it stops it at once; [`Lobby::shutdown`] in order.
+pub struct Lobby {
+    status: Arc<Status>,
+    gate: SocketAddr,
+    http: SocketAddr,
+    control: ControlServer,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What the operator sees of a lobby.
+pub(crate) struct Status {
+    house: Arc<House>,
+    registration: Registration<LobbyRecord>,
+    registration_counters: Arc<RegistrationCounters>,
+    view_counters: Arc<ViewCounters>,
+    control_counters: Arc<ControlCounters>,
+}
+
+impl Lobby {
+    /// Binds the three addresses, registers, and serves. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The configuration is wrong, an address is taken, or the directory does not answer in time.
+    pub async fn start(
+        config: LobbyConfig,
+        directory: Arc<dyn Directory>,
+        store: Arc<dyn Store>,
+        nodes: Arc<dyn NodeCalls>,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        config.check()?;
+        let bound = |what, address| move |source| StartError::Bind { what, address, source };
+        let gate = Listener::bind(config.gate).await.map_err(bound("gate", config.gate))?;
+        let http = Listener::bind(config.http).await.map_err(bound("http", config.http))?;
+        let (gate_address, http_address) = (gate.address(), http.address());
+
+        let view: View<NodeRecord> = View::start(Arc::clone(&directory), &config.keyspace, config.view);
+        let view_counters = Arc::clone(view.counters());
+        let limits = config.gate_limits;
+        let house = Arc::new(House::new(config, store, view, nodes, clock.clone()));
+        let config = &house.config;
+
+        let sink: Arc<dyn LobbyHandler> = Arc::new(ResultSink(Arc::clone(&house)));
+        let handlers = Handlers { lobby: Some(sink), ..Handlers::default() };
+        let control =
+            ControlServer::start(config.control, &config.id, config.cluster_keys.clone(), clock, handlers)
+                .map_err(bound("control", config.control))?;
+        let record = LobbyRecord::new(
+            config.id.clone(),
+            config.instance,
+            control.address(),
+            gate_address,
+            &config.program,
+        );
+        let registration =
+            Registration::start(directory, config.keyspace.clone(), record, config.registration).await?;
+        let status = Arc::new(Status {
+            registration_counters: Arc::clone(registration.counters()),
+            registration,
+            view_counters,
+            control_counters: Arc::clone(control.counters()),
+            house: Arc::clone(&house),
+        });
+
+        let (stop, stopped) = watch::channel(false);
+        let counters = &house.counters;
+        let tasks = vec![
+            tokio::spawn(matching::run(Arc::clone(&house))),
+            tokio::spawn(serve(
+                gate,
+                gate_routes(Arc::clone(&house)),
+                limits,
+                Arc::clone(counters),
+                stopped.clone(),
+            )),
+            tokio::spawn(serve(
+                http,
+                operator_routes(Arc::clone(&status)),
+                limits,
+                Arc::clone(counters),
+                stopped,
+            )),
+        ];
+        tracing::info!(gate = %gate_address, http = %http_address, control = %control.address(), "lobby is up");
+        Ok(Self { status, gate: gate_address, http: http_address, control, stop, tasks })
+    }
+
+    /// Where clients connect with a WebSocket.
+    pub fn gate(&self) -> SocketAddr {
+        self.gate
+    }
+
+    /// Where `/healthz`, `/readyz` and `/metrics` are.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where nodes settle results.
+    pub fn control(&self) -> SocketAddr {
+        self.control.address()
+    }
+
+    /// Every counter of the lobby with its name, those of the control server, the registration and the view
+    /// included.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.status.counters()
+    }
+
+    /// Why the lobby takes no players just now, if it does not.
+    pub fn not_ready(&self) -> Option<&'static str> {
+        self.status.not_ready()
+    }
+
+    /// Takes no new players and matches, waits for matches that are being placed, tells the clients, leaves the
+    /// directory, and ends.
+    pub async fn shutdown(mut self) {
+        let house = Arc::clone(&self.status.house);
+        house.close();
+        let all = u32::try_from(PLACEMENTS_MAX).unwrap_or(u32::MAX);
+        let placed = tokio::time::timeout(SHUTDOWN_WAIT, house.placements.acquire_many(all)).await;
+        if placed.is_err() {
+            tracing::warn!("matches were still being placed at the end");
+        }
+        self.stop.send_replace(true);
+        house.presence().close_all();
+        let emptied = async {
+            while house.presence().count() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(house.config.gate_limits.write_timeout, emptied).await;
+        for task in self.tasks.drain(..) {
+            task.abort();
+            let _ = task.await;
+        }
+        self.status.registration.revoke().await;
+    }
+}
+
+impl Drop for Lobby {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.status.house.presence().close_all();
+    }
+}
+
+impl Status {
+    pub(crate) fn counters(&self) -> Vec<(&'static str, u64)> {
+        let mut all = self.house.counters.list();
+        all.extend(self.control_counters.list());
+        all.extend(self.registration_counters.list());
+        all.extend(self.view_counters.list());
+        all
+    }
+
+    pub(crate) fn gauges(&self) -> Vec<(&'static str, u64)> {
+        let tickets: u64 =
+            (0..self.house.config.modes.len()).map(|mode| u64::from(self.house.queue().waiting(mode))).sum();
+        vec![
+            ("players_online", self.house.presence().count() as u64),
+            ("tickets_waiting", tickets),
+            ("players_in_battle", self.house.current().len() as u64),
+            ("nodes_listed", self.house.nodes.current().records.len() as u64),
+        ]
+    }
+
+    pub(crate) fn not_ready(&self) -> Option<&'static str> {
+        if self.house.is_closing() {
+            return Some("closing");
+        }
+        if self.registration.certain_until().is_none() {
+            return Some("not registered in the directory");
+        }
+        if self.house.nodes.age().is_none_or(|age| age > self.house.config.registration.ttl) {
+            return Some("the directory is away");
+        }
+        None
+    }
+}

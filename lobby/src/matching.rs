@@ -1,0 +1,162 @@
+//! The task that looks at the queue, and what becomes of a match.
+
+use std::sync::Arc;
+
+use tiltyard_api::{ErrorCode, GateMessage, Hex64, MatchFound, Requeued, Text};
+use tokio::time::{Instant, MissedTickBehavior};
+use tracing::Instrument as _;
+
+use crate::house::{House, Refused};
+use crate::matchmaker::Rules;
+use crate::queue::{Member, Ticket};
+
+/// A match's tickets, by team.
+type Teams = Vec<Vec<Ticket>>;
+
+/// Makes matches for as long as the lobby lives.
+pub(crate) async fn run(house: Arc<House>) {
+    let mut interval = tokio::time::interval(house.config.waits.match_interval);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // A mode whose match could not be placed rests for a moment instead of writing row after row.
+    let mut resting_until: Vec<Instant> = vec![Instant::now(); house.config.modes.len()];
+    let (failed, mut failures) = tokio::sync::mpsc::channel(crate::house::PLACEMENTS_MAX);
+    loop {
+        tokio::select! {
+            _ = interval.tick() => {}
+            () = house.wake.notified() => {}
+            Some(mode) = failures.recv() => {
+                if let Some(until) = resting_until.get_mut(mode) {
+                    *until = Instant::now() + house.config.waits.placement_pause;
+                }
+                continue;
+            }
+        }
+        drop_absent(&house);
+        for (mode, until) in resting_until.iter().enumerate() {
+            if *until > Instant::now() {
+                continue;
+            }
+            for teams in make_matches(&house, mode) {
+                let Ok(permit) = Arc::clone(&house.placements).acquire_owned().await else { return };
+                let (house, failed) = (Arc::clone(&house), failed.clone());
+                let span = tracing::info_span!("match", mode = %house.config.modes[mode].name);
+                let placing = async move {
+                    if settle_match(&house, mode, teams).await.is_err() {
+                        // Full only if as many failures wait already, of which one will do.
+                        let _ = failed.try_send(mode);
+                    }
+                    drop(permit);
+                };
+                tokio::spawn(placing.instrument(span));
+            }
+        }
+    }
+}
+
+fn drop_absent(house: &House) {
+    let absence_ms = u64::try_from(house.config.waits.absence_max.as_millis()).unwrap_or(u64::MAX);
+    if let Some(before_ms) = house.now_ms().checked_sub(absence_ms) {
+        let dropped = house.queue().drop_absent(before_ms);
+        house.counters.tickets_absent.add(dropped as u64);
+    }
+}
+
+fn make_matches(house: &House, mode: usize) -> Vec<Teams> {
+    if house.is_closing() {
+        return Vec::new();
+    }
+    let config = &house.config.modes[mode];
+    let rules = Rules {
+        teams: config.teams,
+        seats_per_team: config.seats_per_team,
+        bots_after_ms: config.bots_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+    };
+    let made = house.queue().make_matches(mode, &rules, house.now_ms());
+    house.counters.matches.add(made.len() as u64);
+    made
+}
+
+/// Places one match, all of it or nothing; on failure every ticket goes back with its age.
+async fn settle_match(house: &House, mode: usize, teams: Teams) -> Result<(), Refused> {
+    let config = &house.config.modes[mode];
+    let name: Text<{ tiltyard_api::limits::MODE_BYTES_MAX }> = Text::cut(&config.name);
+    let members: Vec<Vec<Member>> =
+        teams.iter().map(|team| team.iter().flat_map(|ticket| ticket.members.clone()).collect()).collect();
+    let humans = u16::try_from(members.iter().map(Vec::len).sum::<usize>()).unwrap_or(u16::MAX);
+    let seats = u16::try_from(config.seats()).unwrap_or(u16::MAX);
+    for member in members.iter().flatten() {
+        let bots = seats.saturating_sub(humans);
+        let found = MatchFound { mode: name.clone(), players: humans, bots };
+        house.tell(member.player, GateMessage::MatchFound(found));
+    }
+    match house.place(config, &members).await {
+        Ok(ready) => {
+            let mut queue = house.queue();
+            for ticket in teams.iter().flatten() {
+                queue.remove(ticket.id);
+            }
+            drop(queue);
+            for (player, ready) in ready {
+                house.tell(player, GateMessage::BattleReady(Box::new(ready)));
+            }
+            Ok(())
+        }
+        Err(refused) => {
+            house.counters.matches_returned.one();
+            tracing::warn!(code = refused.code.as_str(), "match not placed, its tickets wait again");
+            for ticket in teams.iter().flatten() {
+                give_back(house, ticket, &name, refused.code);
+            }
+            Err(refused)
+        }
+    }
+}
+
+fn give_back(
+    house: &House,
+    ticket: &Ticket,
+    mode: &Text<{ tiltyard_api::limits::MODE_BYTES_MAX }>,
+    reason: ErrorCode,
+) {
+    let now_ms = house.now_ms();
+    let present = ticket.members.iter().all(|member| house.presence().is_there(member.player));
+    house.queue().give_back(ticket.id, present, now_ms);
+    for member in &ticket.members {
+        let requeued = Requeued {
+            mode: mode.clone(),
+            ticket: Hex64(ticket.id),
+            waited_ms: now_ms.saturating_sub(ticket.queued_ms),
+            reason,
+        };
+        house.tell(member.player, GateMessage::Requeued(requeued));
+    }
+}
+
+impl House {
+    /// Places a fresh battle for one player, all other seats for bots.
+    pub(crate) async fn issue(
+        &self,
+        player: &crate::house::Player,
+        mode: &str,
+        loadout: u32,
+    ) -> Result<tiltyard_api::BattleReady, Refused> {
+        if self.is_closing() {
+            return Err(ErrorCode::Closing.into());
+        }
+        let (index, config) = self.mode(mode)?;
+        if self.battle_of(player.number).await?.is_some() {
+            return Err(ErrorCode::InBattle.into());
+        }
+        let member = Member { player: player.number, name: player.name.clone(), loadout };
+        // The ticket keeps the player from queueing meanwhile; nobody else sees it waiting.
+        let ticket = self.queue().add_matched(index, vec![member.clone()], self.now_ms());
+        let ticket = ticket.map_err(|error| self.queue_refused(error))?;
+        let placed = match self.placements.acquire().await {
+            Ok(_permit) => self.place(config, &[vec![member]]).await,
+            Err(_) => Err(ErrorCode::Closing.into()),
+        };
+        self.queue().remove(ticket);
+        let (_, ready) = placed?.into_iter().next().ok_or(ErrorCode::Internal)?;
+        Ok(ready)
+    }
+}

@@ -1,0 +1,329 @@
+//! The embedded store: one redb file, ACID, every acknowledged change synced to disk.
+//!
+//! ```text
+//! ordinals   name of the counter -> next number
+//! accounts   player -> Account as JSON
+//! battles    battle -> BattleRow as JSON
+//! current    player -> battle that was placed last
+//! results    battle -> (); those with a result, to be counted
+//! ```
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tiltyard_cluster::{BattleId, Epoch, NodeId};
+
+use super::{
+    Account, BattleResult, BattleRow, BattleState, Ordinal, Settled, Store, StoreCounts, StoreError,
+};
+
+const ORDINALS: TableDefinition<'_, &str, u64> = TableDefinition::new("ordinals");
+const ACCOUNTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("accounts");
+const BATTLES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("battles");
+const CURRENT: TableDefinition<'_, u64, u64> = TableDefinition::new("current");
+const RESULTS: TableDefinition<'_, u64, ()> = TableDefinition::new("results");
+
+/// A store in one file. Clones share it.
+#[derive(Clone)]
+pub struct EmbeddedStore {
+    database: Arc<Database>,
+}
+
+/// Why a file is no store.
+#[derive(Debug, thiserror::Error)]
+#[error("opening the store at {path}")]
+pub struct OpenError {
+    path: String,
+    #[source]
+    source: redb::Error,
+}
+
+impl EmbeddedStore {
+    /// Opens the file, or makes it. Blocks; call it outside of async code or before it matters.
+    ///
+    /// # Errors
+    /// The file cannot be made or is no store.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let named = |source: redb::Error| OpenError { path: path.display().to_string(), source };
+        let database = Database::create(path).map_err(|error| named(error.into()))?;
+        Self::with(database).map_err(named)
+    }
+
+    /// A store in memory, for tests and houses that keep nothing.
+    pub fn in_memory() -> Self {
+        let backend = redb::backends::InMemoryBackend::new();
+        let database = Database::builder().create_with_backend(backend).expect("memory takes a fresh store");
+        Self::with(database).expect("memory takes the tables")
+    }
+
+    fn with(database: Database) -> Result<Self, redb::Error> {
+        let transaction = database.begin_write()?;
+        transaction.open_table(ORDINALS)?;
+        transaction.open_table(ACCOUNTS)?;
+        transaction.open_table(BATTLES)?;
+        transaction.open_table(CURRENT)?;
+        transaction.open_table(RESULTS)?;
+        transaction.commit()?;
+        Ok(Self { database: Arc::new(database) })
+    }
+
+    /// Changes the store on a thread that may block; the change is durable when this answers.
+    async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&WriteTransaction) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let database = Arc::clone(&self.database);
+        blocking(move || {
+            let mut transaction = database.begin_write().map_err(failed)?;
+            transaction.set_durability(Durability::Immediate).map_err(failed)?;
+            let changed = change(&transaction)?;
+            transaction.commit().map_err(failed)?;
+            Ok(changed)
+        })
+        .await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&redb::ReadTransaction) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let database = Arc::clone(&self.database);
+        blocking(move || look(&database.begin_read().map_err(failed)?)).await
+    }
+
+    /// Reads a row, lets `change` alter it, writes it back if that answers something.
+    async fn update<T: Send + 'static>(
+        &self,
+        battle: BattleId,
+        change: impl FnOnce(&WriteTransaction, &mut BattleRow) -> Result<Option<T>, Failure> + Send + 'static,
+    ) -> Result<Option<T>, StoreError> {
+        self.write(move |transaction| {
+            let mut rows = transaction.open_table(BATTLES).map_err(failed)?;
+            let Some(mut row) = parse_at::<BattleRow>(&rows, "battles", battle.0)? else { return Ok(None) };
+            let answer = change(transaction, &mut row)?;
+            if answer.is_some() {
+                rows.insert(battle.0, encode(&row).as_slice()).map_err(failed)?;
+            }
+            Ok(answer)
+        })
+        .await
+    }
+}
+
+enum Failure {
+    Redb(Box<redb::Error>),
+    Store(StoreError),
+}
+
+fn failed(error: impl Into<redb::Error>) -> Failure {
+    Failure::Redb(Box::new(error.into()))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(Failure::Store(error))) => Err(error),
+        Ok(Err(Failure::Redb(error))) => {
+            tracing::error!(%error, "embedded store");
+            Err(StoreError::Unavailable)
+        }
+        // The runtime is going down, or the work panicked; neither left a transaction behind.
+        Err(_) => Err(StoreError::Unavailable),
+    }
+}
+
+fn encode<T: Serialize>(document: &T) -> Vec<u8> {
+    serde_json::to_vec(document).expect("documents have string keys")
+}
+
+fn parse_at<T: DeserializeOwned>(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+    name: &'static str,
+    key: u64,
+) -> Result<Option<T>, Failure> {
+    let Some(stored) = table.get(key).map_err(failed)? else { return Ok(None) };
+    serde_json::from_slice(stored.value())
+        .map(Some)
+        .map_err(|_| Failure::Store(StoreError::Corrupt { table: name, key }))
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn take_ordinals(&self, ordinal: Ordinal, count: u32) -> Result<u64, StoreError> {
+        let name = match ordinal {
+            Ordinal::Player => "player",
+            Ordinal::Battle => "battle",
+        };
+        self.write(move |transaction| {
+            let mut ordinals = transaction.open_table(ORDINALS).map_err(failed)?;
+            let first = ordinals.get(name).map_err(failed)?.map_or(0, |next| next.value());
+            ordinals.insert(name, first.wrapping_add(count.into())).map_err(failed)?;
+            Ok(first)
+        })
+        .await
+    }
+
+    async fn create_account(&self, account: &Account) -> Result<bool, StoreError> {
+        let (player, bytes) = (account.player, encode(account));
+        self.write(move |transaction| {
+            let mut accounts = transaction.open_table(ACCOUNTS).map_err(failed)?;
+            if accounts.get(player).map_err(failed)?.is_some() {
+                return Ok(false);
+            }
+            accounts.insert(player, bytes.as_slice()).map_err(failed)?;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn account(&self, player: u64) -> Result<Option<Account>, StoreError> {
+        self.read(move |transaction| {
+            parse_at(&transaction.open_table(ACCOUNTS).map_err(failed)?, "accounts", player)
+        })
+        .await
+    }
+
+    async fn end_sessions(&self, player: u64, generation: u32) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            let mut accounts = transaction.open_table(ACCOUNTS).map_err(failed)?;
+            let Some(mut account) = parse_at::<Account>(&accounts, "accounts", player)? else {
+                return Ok(());
+            };
+            account.session_generation = account.session_generation.max(generation.saturating_add(1));
+            accounts.insert(player, encode(&account).as_slice()).map_err(failed)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn create_battle(&self, row: &BattleRow) -> Result<bool, StoreError> {
+        let (battle, bytes) = (row.battle.0, encode(row));
+        self.write(move |transaction| {
+            let mut rows = transaction.open_table(BATTLES).map_err(failed)?;
+            if rows.get(battle).map_err(failed)?.is_some() {
+                return Ok(false);
+            }
+            rows.insert(battle, bytes.as_slice()).map_err(failed)?;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn raise_epoch(&self, battle: BattleId, from: Epoch) -> Result<Option<Epoch>, StoreError> {
+        self.update(battle, move |_, row| {
+            if row.epoch != from || row.result.is_some() {
+                return Ok(None);
+            }
+            let Some(next) = from.next() else { return Ok(None) };
+            row.epoch = next;
+            Ok(Some(next))
+        })
+        .await
+    }
+
+    async fn place(
+        &self,
+        battle: BattleId,
+        epoch: Epoch,
+        node: &NodeId,
+        addresses: &[SocketAddr],
+    ) -> Result<bool, StoreError> {
+        let (node, addresses) = (node.clone(), addresses.to_vec());
+        let placed = self.update(battle, move |transaction, row| {
+            let again = row.state == BattleState::Running && row.node.as_ref() == Some(&node);
+            if row.epoch != epoch || !(again || row.state == BattleState::Placing) {
+                return Ok(None);
+            }
+            row.state = BattleState::Running;
+            row.node = Some(node);
+            row.addresses = addresses;
+            let mut current = transaction.open_table(CURRENT).map_err(failed)?;
+            for seat in row.humans() {
+                current.insert(seat.player, battle.0).map_err(failed)?;
+            }
+            Ok(Some(()))
+        });
+        Ok(placed.await?.is_some())
+    }
+
+    async fn dissolve(&self, battle: BattleId, epoch: Epoch) -> Result<bool, StoreError> {
+        let dissolved = self.update(battle, move |_, row| {
+            if row.epoch != epoch || row.state != BattleState::Placing {
+                return Ok(None);
+            }
+            row.state = BattleState::Dissolved;
+            row.epoch = epoch.next().unwrap_or(epoch);
+            Ok(Some(()))
+        });
+        Ok(dissolved.await?.is_some())
+    }
+
+    async fn battle(&self, battle: BattleId) -> Result<Option<BattleRow>, StoreError> {
+        self.read(move |transaction| {
+            parse_at(&transaction.open_table(BATTLES).map_err(failed)?, "battles", battle.0)
+        })
+        .await
+    }
+
+    async fn battle_of(&self, player: u64) -> Result<Option<BattleRow>, StoreError> {
+        self.read(move |transaction| {
+            let current = transaction.open_table(CURRENT).map_err(failed)?;
+            let Some(battle) = current.get(player).map_err(failed)? else { return Ok(None) };
+            let rows = transaction.open_table(BATTLES).map_err(failed)?;
+            let row: Option<BattleRow> = parse_at(&rows, "battles", battle.value())?;
+            Ok(row.filter(|row| row.state == BattleState::Running))
+        })
+        .await
+    }
+
+    async fn settle(
+        &self,
+        battle: BattleId,
+        epoch: Epoch,
+        result: &BattleResult,
+    ) -> Result<Settled, StoreError> {
+        let result = result.clone();
+        self.write(move |transaction| {
+            let mut rows = transaction.open_table(BATTLES).map_err(failed)?;
+            let Some(mut row) = parse_at::<BattleRow>(&rows, "battles", battle.0)? else {
+                return Ok(Settled::Unknown);
+            };
+            if row.epoch > epoch {
+                return Ok(Settled::Stale { current: row.epoch });
+            }
+            if row.epoch < epoch {
+                return Ok(Settled::Unknown);
+            }
+            if row.result.is_some() {
+                return Ok(Settled::Duplicate);
+            }
+            row.state = BattleState::Settled;
+            row.result = Some(result);
+            rows.insert(battle.0, encode(&row).as_slice()).map_err(failed)?;
+            transaction.open_table(RESULTS).map_err(failed)?.insert(battle.0, ()).map_err(failed)?;
+            Ok(Settled::Accepted(Box::new(row)))
+        })
+        .await
+    }
+
+    async fn counts(&self) -> Result<StoreCounts, StoreError> {
+        self.read(|transaction| {
+            Ok(StoreCounts {
+                accounts: transaction.open_table(ACCOUNTS).map_err(failed)?.len().map_err(failed)?,
+                battles: transaction.open_table(BATTLES).map_err(failed)?.len().map_err(failed)?,
+                results: transaction.open_table(RESULTS).map_err(failed)?.len().map_err(failed)?,
+            })
+        })
+        .await
+    }
+}

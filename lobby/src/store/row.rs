@@ -1,0 +1,151 @@
+//! The documents of the store.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use tiltyard_cluster::control::{BattleEnd, Settlement};
+use tiltyard_cluster::{BattleId, Epoch, NodeId};
+
+/// A player.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The player's number.
+    pub player: u64,
+    /// Display name, at most 32 bytes.
+    pub name: String,
+    /// When the account was made, Unix time in milliseconds.
+    pub created_unix_ms: u64,
+    /// Session tokens of an older generation are refused.
+    pub session_generation: u32,
+}
+
+/// A battle, from before it is placed until after its result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BattleRow {
+    /// The battle's number.
+    pub battle: BattleId,
+    /// Its epoch; only the owner under this one may settle it.
+    pub epoch: Epoch,
+    /// How far it is.
+    pub state: BattleState,
+    /// Name of the mode.
+    pub mode: String,
+    /// Protocol hash of the game.
+    pub protocol_hash: [u8; 16],
+    /// Seed of the battle.
+    pub seed: u64,
+    /// Ticks per second.
+    pub rate_hz: u16,
+    /// The battle ends at this tick at the latest.
+    pub ticks_max: u32,
+    /// The seats, in order.
+    pub seats: Vec<RowSeat>,
+    /// When the row was made, Unix time in milliseconds.
+    pub created_unix_ms: u64,
+    /// The node that runs it, once it is placed.
+    pub node: Option<NodeId>,
+    /// Where players connect, once it is placed.
+    pub addresses: Vec<SocketAddr>,
+    /// The result, once it is settled.
+    pub result: Option<BattleResult>,
+}
+
+/// How far a battle is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BattleState {
+    /// A node is being looked for.
+    Placing,
+    /// A node runs it.
+    Running,
+    /// No node was found; nobody plays it.
+    Dissolved,
+    /// Its result is stored.
+    Settled,
+}
+
+/// One seat of a battle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowSeat {
+    /// Its number.
+    pub seat: u16,
+    /// Its team.
+    pub team: u8,
+    /// Who sits there; a bot has a number with the highest bit set.
+    pub player: u64,
+    /// Display name.
+    pub name: String,
+    /// Whether the game plays it.
+    pub bot: bool,
+    /// The loadout.
+    pub loadout: u32,
+}
+
+/// The result of a battle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BattleResult {
+    /// The node that settled it.
+    pub node: NodeId,
+    /// The last tick.
+    pub ticks: u32,
+    /// The team that won, if one did.
+    pub winner: Option<u8>,
+    /// Scores as the game gives them.
+    pub scores: Vec<i64>,
+    /// State hash of the last tick.
+    pub final_hash: u64,
+    /// Hash of the recording; zeros if there is none.
+    pub recording_hash: [u8; 32],
+    /// How it ended: `finished`, `aborted` or `abandoned`.
+    #[serde(with = "ended")]
+    pub ended: BattleEnd,
+    /// When it was stored, Unix time in milliseconds.
+    pub settled_unix_ms: u64,
+}
+
+impl BattleRow {
+    /// The human players.
+    pub fn humans(&self) -> impl Iterator<Item = &RowSeat> {
+        self.seats.iter().filter(|seat| !seat.bot)
+    }
+}
+
+impl BattleResult {
+    /// The result that a node settles.
+    pub fn of(settlement: &Settlement, settled_unix_ms: u64) -> Self {
+        Self {
+            node: settlement.node.clone(),
+            ticks: settlement.ticks,
+            winner: settlement.winner,
+            scores: settlement.scores.clone(),
+            final_hash: settlement.final_hash,
+            recording_hash: settlement.recording_hash,
+            ended: settlement.ended,
+            settled_unix_ms,
+        }
+    }
+}
+
+/// How a battle ended, as a word.
+mod ended {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use tiltyard_cluster::control::BattleEnd;
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+    pub(super) fn serialize<S: Serializer>(ended: &BattleEnd, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match ended {
+            BattleEnd::Finished => "finished",
+            BattleEnd::Aborted => "aborted",
+            BattleEnd::Abandoned => "abandoned",
+        })
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BattleEnd, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "finished" => Ok(BattleEnd::Finished),
+            "aborted" => Ok(BattleEnd::Aborted),
+            "abandoned" => Ok(BattleEnd::Abandoned),
+            _ => Err(D::Error::custom("no way to end")),
+        }
+    }
+}

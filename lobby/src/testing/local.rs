@@ -1,0 +1,133 @@
+//! A lobby without sockets: sessions over channels, so that it runs under paused time.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tiltyard_api::{ClientMessage, GateMessage};
+use tiltyard_cluster::Clock;
+use tiltyard_cluster::control::{LobbyHandler, NodeCalls};
+use tiltyard_cluster::directory::Directory;
+use tiltyard_cluster::node::View;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::config::{ConfigError, LobbyConfig};
+use crate::gate::{Incoming, Socket, run_session};
+use crate::house::House;
+use crate::matching;
+use crate::settle::ResultSink;
+use crate::store::Store;
+
+/// Frames that fit between a local client and its session in either direction.
+const FRAMES_MAX: usize = 16;
+
+/// A lobby in this process, with everything but listeners and its own registration.
+pub struct LocalLobby {
+    house: Arc<House>,
+    matching: JoinHandle<()>,
+}
+
+/// A client of a [`LocalLobby`]; dropping it closes the connection.
+pub struct LocalClient {
+    outgoing: mpsc::Sender<String>,
+    incoming: mpsc::Receiver<String>,
+}
+
+impl LocalLobby {
+    /// Starts the lobby. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The configuration is wrong.
+    pub fn start(
+        config: LobbyConfig,
+        directory: Arc<dyn Directory>,
+        store: Arc<dyn Store>,
+        nodes: Arc<dyn NodeCalls>,
+        clock: Clock,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        let view = View::start(directory, &config.keyspace, config.view);
+        let house = Arc::new(House::new(config, store, view, nodes, clock));
+        let matching = tokio::spawn(matching::run(Arc::clone(&house)));
+        Ok(Self { house, matching })
+    }
+
+    /// Opens a connection.
+    pub fn connect(&self) -> LocalClient {
+        let (outgoing, from_client) = mpsc::channel(FRAMES_MAX);
+        let (to_client, incoming) = mpsc::channel(FRAMES_MAX);
+        tokio::spawn(run_session(Arc::clone(&self.house), LocalSocket { from_client, to_client }));
+        LocalClient { outgoing, incoming }
+    }
+
+    /// Where nodes settle.
+    pub fn result_sink(&self) -> Arc<dyn LobbyHandler> {
+        Arc::new(ResultSink(Arc::clone(&self.house)))
+    }
+
+    /// One of the lobby's counters.
+    ///
+    /// # Panics
+    /// There is no counter of that name.
+    pub fn counter(&self, name: &str) -> u64 {
+        let counters = self.house.counters.list();
+        counters.into_iter().find(|(known, _)| *known == name).expect("a counter of that name").1
+    }
+
+    /// How many nodes the lobby knows.
+    pub fn nodes(&self) -> usize {
+        self.house.nodes.current().records.len()
+    }
+}
+
+impl Drop for LocalLobby {
+    fn drop(&mut self) {
+        self.matching.abort();
+    }
+}
+
+impl LocalClient {
+    /// Sends a message; answers whether the session is still there to take it.
+    pub async fn send(&self, message: ClientMessage) -> bool {
+        self.send_text(message.to_json()).await
+    }
+
+    /// Sends a text frame, whatever is in it.
+    pub async fn send_text(&self, text: String) -> bool {
+        self.outgoing.send(text).await.is_ok()
+    }
+
+    /// Waits for the next message; nothing once the connection is closed.
+    ///
+    /// # Panics
+    /// The gate sends something that is no message.
+    pub async fn receive(&mut self) -> Option<GateMessage> {
+        let text = self.incoming.recv().await?;
+        Some(GateMessage::parse(&text).expect("the gate speaks its own protocol"))
+    }
+}
+
+struct LocalSocket {
+    from_client: mpsc::Receiver<String>,
+    to_client: mpsc::Sender<String>,
+}
+
+#[async_trait]
+impl Socket for LocalSocket {
+    async fn receive(&mut self) -> Incoming {
+        self.from_client.recv().await.map_or(Incoming::Closed, Incoming::Text)
+    }
+
+    async fn send(&mut self, text: String) -> bool {
+        self.to_client.send(text).await.is_ok()
+    }
+
+    async fn ping(&mut self) -> bool {
+        // A channel has no pong; a client that is idle is idle.
+        !self.to_client.is_closed()
+    }
+
+    async fn close(&mut self) {
+        self.from_client.close();
+    }
+}

@@ -1,0 +1,190 @@
+//! What every store must do, whichever it is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tiltyard_cluster::control::BattleEnd;
+use tiltyard_cluster::{BattleId, Epoch, NodeId};
+
+use crate::store::{Account, BattleResult, BattleRow, BattleState, Ordinal, RowSeat, Settled, Store};
+
+/// Holds a store against the contract of [`Store`]. Uses the numbers from `first` to `first + 999` for players
+/// and battles, which must be free.
+///
+/// # Panics
+/// The store breaks the contract.
+pub async fn store_conformance(store: Arc<dyn Store>, first: u64) {
+    ordinals_are_given_once(&store).await;
+    accounts_are_made_once_and_read_back(&store, first).await;
+    a_battle_is_created_once(&store, first + 1).await;
+    an_epoch_is_raised_by_one_of_many(&store, first + 2).await;
+    a_place_is_noted_under_the_right_epoch_alone(&store, first + 3).await;
+    a_dissolved_battle_is_never_settled(&store, first + 4).await;
+    a_result_is_stored_once_where_the_epoch_matches(&store, first + 5).await;
+    one_of_many_settlements_is_accepted(&store, first + 6).await;
+    a_player_has_the_newest_battle_until_its_result(&store, first + 7).await;
+}
+
+fn row(battle: u64, player: u64) -> BattleRow {
+    let seat =
+        |seat, player, bot| RowSeat { seat, team: 0, player, name: "n".into(), bot, loadout: u32::MAX };
+    BattleRow {
+        battle: BattleId(battle),
+        epoch: Epoch::FIRST,
+        state: BattleState::Placing,
+        mode: "mode".into(),
+        protocol_hash: [255; 16],
+        seed: u64::MAX,
+        rate_hz: 30,
+        ticks_max: u32::MAX,
+        seats: vec![seat(0, player, false), seat(1, u64::MAX, true)],
+        created_unix_ms: 1,
+        node: None,
+        addresses: vec![],
+        result: None,
+    }
+}
+
+fn result(ticks: u32) -> BattleResult {
+    BattleResult {
+        node: node(),
+        ticks,
+        winner: Some(1),
+        scores: vec![i64::MIN, i64::MAX],
+        final_hash: u64::MAX,
+        recording_hash: [7; 32],
+        ended: BattleEnd::Aborted,
+        settled_unix_ms: 9,
+    }
+}
+
+fn node() -> NodeId {
+    NodeId::parse("node").expect("a plain name")
+}
+
+async fn ordinals_are_given_once(store: &Arc<dyn Store>) {
+    let takes = (0..16).map(|_| store.take_ordinals(Ordinal::Battle, 3));
+    let firsts = futures_util::future::join_all(takes).await;
+    let taken: BTreeSet<u64> = firsts
+        .into_iter()
+        .flat_map(|first| {
+            let first = first.unwrap();
+            first..first + 3
+        })
+        .collect();
+    assert_eq!(taken.len(), 48);
+    store.take_ordinals(Ordinal::Player, 1).await.unwrap();
+    let next = store.take_ordinals(Ordinal::Battle, 1).await.unwrap();
+    assert!(taken.iter().all(|earlier| *earlier < next));
+}
+
+async fn accounts_are_made_once_and_read_back(store: &Arc<dyn Store>, player: u64) {
+    let account = Account { player, name: "Ada é".into(), created_unix_ms: u64::MAX, session_generation: 4 };
+    assert_eq!(store.account(player).await.unwrap(), None);
+    assert!(store.create_account(&account).await.unwrap());
+    let other = Account { name: "Eve".into(), ..account.clone() };
+    assert!(!store.create_account(&other).await.unwrap());
+    assert_eq!(store.account(player).await.unwrap(), Some(account.clone()));
+    for (generation, expected) in [(3, 4), (4, 5), (4, 5)] {
+        store.end_sessions(player, generation).await.unwrap();
+        assert_eq!(store.account(player).await.unwrap().unwrap().session_generation, expected);
+    }
+    store.end_sessions(player + 500, 0).await.unwrap();
+}
+
+async fn a_battle_is_created_once(store: &Arc<dyn Store>, number: u64) {
+    let before = store.counts().await.unwrap();
+    assert!(store.create_battle(&row(number, number)).await.unwrap());
+    assert!(!store.create_battle(&BattleRow { seed: 1, ..row(number, number) }).await.unwrap());
+    assert_eq!(store.battle(BattleId(number)).await.unwrap(), Some(row(number, number)));
+    assert_eq!(store.battle(BattleId(number + 500)).await.unwrap(), None);
+    assert_eq!(store.counts().await.unwrap().battles, before.battles + 1);
+}
+
+async fn an_epoch_is_raised_by_one_of_many(store: &Arc<dyn Store>, number: u64) {
+    let battle = BattleId(number);
+    assert_eq!(store.raise_epoch(battle, Epoch(1)).await.unwrap(), None);
+    store.create_battle(&row(number, number)).await.unwrap();
+    let raises = futures_util::future::join_all((0..8).map(|_| store.raise_epoch(battle, Epoch(1)))).await;
+    assert_eq!(raises.into_iter().filter(|raised| *raised == Ok(Some(Epoch(2)))).count(), 1);
+    assert_eq!(store.raise_epoch(battle, Epoch(2)).await.unwrap(), Some(Epoch(3)));
+    assert_eq!(store.raise_epoch(battle, Epoch(9)).await.unwrap(), None);
+}
+
+async fn a_place_is_noted_under_the_right_epoch_alone(store: &Arc<dyn Store>, number: u64) {
+    let battle = BattleId(number);
+    let addresses = ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()];
+    store.create_battle(&row(number, number)).await.unwrap();
+    assert!(!store.place(battle, Epoch(2), &node(), &addresses).await.unwrap());
+    assert_eq!(store.battle_of(number).await.unwrap(), None);
+    assert!(store.place(battle, Epoch(1), &node(), &addresses).await.unwrap());
+    assert!(store.place(battle, Epoch(1), &node(), &addresses).await.unwrap(), "asking again is fine");
+    let other = NodeId::parse("other").expect("a plain name");
+    assert!(!store.place(battle, Epoch(1), &other, &addresses).await.unwrap());
+    let placed = store.battle_of(number).await.unwrap().unwrap();
+    assert_eq!(
+        (placed.state, placed.node, placed.addresses),
+        (BattleState::Running, Some(node()), addresses.to_vec())
+    );
+    assert_eq!(store.battle_of(u64::MAX).await.unwrap(), None, "a bot has no battle");
+    assert!(!store.dissolve(battle, Epoch(1)).await.unwrap(), "a running battle is not dissolved");
+}
+
+async fn a_dissolved_battle_is_never_settled(store: &Arc<dyn Store>, number: u64) {
+    let battle = BattleId(number);
+    store.create_battle(&row(number, number)).await.unwrap();
+    assert!(!store.dissolve(battle, Epoch(2)).await.unwrap());
+    assert!(store.dissolve(battle, Epoch(1)).await.unwrap());
+    assert!(!store.place(battle, Epoch(1), &node(), &[]).await.unwrap());
+    let settled = store.settle(battle, Epoch(1), &result(1)).await.unwrap();
+    assert_eq!(settled, Settled::Stale { current: Epoch(2) });
+}
+
+async fn a_result_is_stored_once_where_the_epoch_matches(store: &Arc<dyn Store>, number: u64) {
+    let battle = BattleId(number);
+    let before = store.counts().await.unwrap().results;
+    assert_eq!(store.settle(battle, Epoch(1), &result(1)).await.unwrap(), Settled::Unknown);
+    store.create_battle(&row(number, number)).await.unwrap();
+    store.raise_epoch(battle, Epoch(1)).await.unwrap();
+    store.place(battle, Epoch(2), &node(), &[]).await.unwrap();
+    let stale = store.settle(battle, Epoch(1), &result(1)).await.unwrap();
+    assert_eq!(stale, Settled::Stale { current: Epoch(2) });
+    assert_eq!(store.settle(battle, Epoch(3), &result(3)).await.unwrap(), Settled::Unknown);
+    assert_eq!(store.battle(battle).await.unwrap().unwrap().result, None);
+    let Settled::Accepted(row) = store.settle(battle, Epoch(2), &result(2)).await.unwrap() else {
+        panic!("the owner's result was not accepted")
+    };
+    assert_eq!((row.state, row.result.clone()), (BattleState::Settled, Some(result(2))));
+    assert_eq!(store.settle(battle, Epoch(2), &result(4)).await.unwrap(), Settled::Duplicate);
+    assert_eq!(store.battle(battle).await.unwrap(), Some(*row));
+    assert_eq!(
+        store.raise_epoch(battle, Epoch(2)).await.unwrap(),
+        None,
+        "a settled battle is not taken over"
+    );
+    assert_eq!(store.counts().await.unwrap().results, before + 1);
+}
+
+async fn one_of_many_settlements_is_accepted(store: &Arc<dyn Store>, number: u64) {
+    store.create_battle(&row(number, number)).await.unwrap();
+    let results: Vec<_> = (0..16).map(result).collect();
+    let settles = results.iter().map(|result| store.settle(BattleId(number), Epoch(1), result));
+    let outcomes = futures_util::future::join_all(settles).await;
+    let accepted: Vec<_> =
+        outcomes.iter().filter(|outcome| matches!(outcome, Ok(Settled::Accepted(_)))).collect();
+    assert_eq!(accepted.len(), 1);
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Ok(Settled::Duplicate)).count(), 15);
+}
+
+async fn a_player_has_the_newest_battle_until_its_result(store: &Arc<dyn Store>, number: u64) {
+    let player = number;
+    for battle in [number, number + 1] {
+        store.create_battle(&row(battle, player)).await.unwrap();
+        store.place(BattleId(battle), Epoch(1), &node(), &[]).await.unwrap();
+        assert_eq!(store.battle_of(player).await.unwrap().unwrap().battle, BattleId(battle));
+    }
+    store.settle(BattleId(number), Epoch(1), &result(1)).await.unwrap();
+    assert_eq!(store.battle_of(player).await.unwrap().unwrap().battle, BattleId(number + 1));
+    store.settle(BattleId(number + 1), Epoch(1), &result(1)).await.unwrap();
+    assert_eq!(store.battle_of(player).await.unwrap(), None);
+}
