@@ -42,7 +42,8 @@ impl Impact {
         }
     }
 
-    /// Marks what stands still: a rectangle, already grown by the reach of a touch.
+    /// Marks what stands still: a rectangle, already grown by the reach of a touch. One at the edge of the bounds
+    /// has to reach beyond them where flyers may.
     pub fn stand(&mut self, rect: &Rect, groups: u8) {
         self.standing.mark_rect(rect, groups);
     }

@@ -41,12 +41,13 @@ impl Arena {
         for rect in &rects {
             impact.stand(&rect.grown(solid_reach), SOLID);
         }
-        let inner = bounds.grown(-solid_reach);
+        // Walls reach outwards too: the middle of a flyer's movement may lie behind one.
+        let (inner, outer) = (bounds.grown(-solid_reach), bounds.grown(rules.half));
         for wall in [
-            Rect::new(bounds.min, Vec2::new(bounds.max.x, inner.min.y)),
-            Rect::new(Vec2::new(bounds.min.x, inner.max.y), bounds.max),
-            Rect::new(bounds.min, Vec2::new(inner.min.x, bounds.max.y)),
-            Rect::new(Vec2::new(inner.max.x, bounds.min.y), bounds.max),
+            Rect::new(outer.min, Vec2::new(outer.max.x, inner.min.y)),
+            Rect::new(Vec2::new(outer.min.x, inner.max.y), outer.max),
+            Rect::new(outer.min, Vec2::new(inner.min.x, outer.max.y)),
+            Rect::new(Vec2::new(inner.max.x, outer.min.y), outer.max),
         ] {
             impact.stand(&wall, SOLID);
         }

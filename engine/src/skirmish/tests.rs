@@ -121,6 +121,26 @@ fn no_puppet_is_ever_in_an_obstacle_or_out_of_the_arena() {
 }
 
 #[test]
+fn walls_hold_flyers_of_every_speed_in_arenas_of_every_size() {
+    for half in 8..40 {
+        for flyer_speed in [0.0, 5.0, 20.0, 24.0, 58.0, 200.0] {
+            let mut mode = mode("duel");
+            mode.setup = Setup { arena_half: half as f32, flyer_speed, strays: 20, ..mode.setup };
+            let mut battle = Battle::new(BattleSpec::bots(&mode, half)).unwrap();
+            let bounds = battle.world().singleton::<Rules>().bounds();
+            let mut record = TickRecord::neutral(Tick::ZERO, 0);
+            for _ in 0..60 {
+                play(&mut battle, &mut record);
+                for flyer in &*battle.world().rows::<Flyer>().read::<Position>() {
+                    // The muzzle of who stands at a wall is behind it.
+                    assert!(bounds.grown(0.2).contains(flyer.at), "{half} m, {flyer_speed} m/s: {flyer:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn strays_stay_as_many_as_they_were() {
     let mut battle = battle("10x30", 4);
     let mut record = TickRecord::neutral(Tick::ZERO, battle.spec().roster.len());

@@ -37,7 +37,8 @@ impl Occupancy {
         self.groups.clone_from(&other.groups);
     }
 
-    /// Marks every cell that a rectangle reaches into.
+    /// Marks every cell that a rectangle reaches into: whatever point lies in it is seen to be marked. For points
+    /// beyond the bounds to be, the rectangle has to reach beyond them too.
     pub fn mark_rect(&mut self, rect: &Rect, groups: u8) {
         self.mark_range(self.cells.of_rect(rect), groups);
     }
