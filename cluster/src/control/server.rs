@@ -58,7 +58,7 @@ pub struct Handlers {
     pub lobby: Option<Arc<dyn LobbyHandler>>,
 }
 
-/// A running control server; dropping it stops it at once.
+/// A running control server. Dropping it closes the listener at once and each connection after its running calls.
 #[derive(Debug)]
 pub struct ControlServer {
     address: SocketAddr,
@@ -127,8 +127,15 @@ impl ControlServer {
 
     /// Takes no new calls, lets running ones end for at most [`CALL_TIMEOUT`], and stops.
     pub async fn shutdown(mut self) {
-        drop(self.stop.take());
-        drop(tokio::time::timeout(CALL_TIMEOUT, &mut self.task).await);
+        self.stop().await;
+    }
+
+    /// Does what [`ControlServer::shutdown`] does, for a server that is part of something else. Once stopped it
+    /// stays so.
+    pub async fn stop(&mut self) {
+        if self.stop.take().is_some() {
+            let _ = tokio::time::timeout(CALL_TIMEOUT, &mut self.task).await;
+        }
     }
 }
 
