@@ -48,6 +48,29 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Every code.
+    pub const ALL: [Self; 19] = [
+        Self::Version,
+        Self::Malformed,
+        Self::TooLong,
+        Self::OutOfPlace,
+        Self::SessionRefused,
+        Self::SessionExpired,
+        Self::Name,
+        Self::NoSuchMode,
+        Self::NoSuchParty,
+        Self::AlreadyQueued,
+        Self::NotQueued,
+        Self::AlreadyMatched,
+        Self::InBattle,
+        Self::TryLater,
+        Self::Full,
+        Self::RateLimited,
+        Self::Closing,
+        Self::TimedOut,
+        Self::Internal,
+    ];
+
     /// The code as it stands in JSON.
     pub fn as_str(self) -> &'static str {
         match self {

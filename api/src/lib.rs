@@ -89,3 +89,33 @@ fn parse<'de, T: serde::Deserialize<'de>>(text: &'de str, bytes_max: usize) -> R
 fn to_json<T: serde::Serialize>(message: &T) -> String {
     serde_json::to_string(message).expect("messages have string keys and no failing serializer")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{ClientMessage, ErrorCode, GateMessage};
+
+    const PAGE: &str = include_str!("../../docs/GATE.md");
+
+    #[test]
+    fn every_example_of_the_documentation_is_a_message_and_every_message_has_one() {
+        let mut shown = BTreeSet::new();
+        for line in PAGE.lines().filter(|line| line.starts_with("{\"type\"")) {
+            let client = ClientMessage::parse(line).map(|message| message.to_json());
+            let gate = GateMessage::parse(line).map(|message| message.to_json());
+            let read = client.or(gate).unwrap_or_else(|error| panic!("{line}: {error}"));
+            assert_eq!(read, line, "an example is written as the house writes it");
+            shown.extend(line.split('"').nth(3).map(str::to_owned));
+        }
+        // Nine from the client, thirteen from the gate; "modes" is said by both.
+        assert_eq!(shown.len(), 21, "{shown:?}");
+    }
+
+    #[test]
+    fn every_code_is_in_the_documentation() {
+        for code in ErrorCode::ALL {
+            assert!(PAGE.contains(&format!("`{}`", code.as_str())), "{}", code.as_str());
+        }
+    }
+}
