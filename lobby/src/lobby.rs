@@ -181,7 +181,9 @@ impl Lobby {
             task.abort();
             let _ = task.await;
         }
+        // First out of the lists, then deaf: no node is left with an address where nobody listens.
         self.status.registration.revoke().await;
+        self.control.stop().await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The lobby from outside: sessions, placement, and the gate over real sockets.
 #![allow(missing_docs)]
 
+mod gate;
 mod house;
 mod placement;
 mod sessions;
