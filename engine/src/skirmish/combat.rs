@@ -3,7 +3,6 @@
 use glam::Vec2;
 
 use super::arena::Arena;
-use super::orders::groups_of;
 use super::state::{Event, EventKind, FLYER_RADIUS, PUPPET_RADIUS, SOLID, Score, Tally, touches_of};
 use super::{Flyer, NO_TEAM, Puppet, Skirmish, stream};
 use crate::kit::area::Area;
@@ -23,17 +22,15 @@ pub(super) struct Hit {
     damage: i16,
 }
 
-/// Who stands in a blast is hit. Also places the targets that flyers are tested against.
+/// Who stands in a blast is hit.
 pub(super) fn blasts(step: &mut Step<'_, Skirmish>) {
-    let arena = Arena::of_tick(&mut step.scratch.arena);
-    let puppets = step.world.rows::<Puppet>();
-    let (positions, lives) = (puppets.read::<Position>(), puppets.read::<Life>());
-    let targets = positions.iter().zip(&*lives).map(|(position, life)| (position.at, groups_of(life)));
-    arena.impact.place(targets, arena.reach);
     step.scratch.hits.clear();
     if step.scratch.blasts.is_empty() {
         return;
     }
+    let arena = Arena::of_tick(&mut step.scratch.arena);
+    let puppets = step.world.rows::<Puppet>();
+    let (positions, lives) = (puppets.read::<Position>(), puppets.read::<Life>());
     let (rules, impact, ids) = (&arena.rules, &arena.impact, puppets.ids());
     let area = Area { radius: rules.blast_radius, full: rules.blast_damage, edge: rules.blast_edge_damage };
     for &row in &step.scratch.blasts {

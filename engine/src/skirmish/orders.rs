@@ -78,7 +78,7 @@ pub(super) fn orders(step: &mut Step<'_, Skirmish>) {
     }
 }
 
-/// Puppets move, and stay out of obstacles and within the walls.
+/// Puppets move, and stay out of obstacles and within the walls. There they are the targets of blasts and flyers.
 pub(super) fn motion(step: &mut Step<'_, Skirmish>) {
     let arena = Arena::of_tick(&mut step.scratch.arena);
     let puppets = step.world.rows::<Puppet>();
@@ -87,6 +87,9 @@ pub(super) fn motion(step: &mut Step<'_, Skirmish>) {
     for position in &mut *positions {
         position.at = arena.settle(position.at);
     }
+    let lives = puppets.read::<Life>();
+    let targets = positions.iter().zip(&*lives).map(|(position, life)| (position.at, groups_of(life)));
+    arena.impact.place(targets, arena.reach);
 }
 
 /// What buttons do.
@@ -133,7 +136,7 @@ impl Trigger<'_> {
 
 /// The groups in which others find a puppet: its team's while it lives.
 #[inline]
-pub(super) fn groups_of(life: &Life) -> u8 {
+fn groups_of(life: &Life) -> u8 {
     debug_assert!(life.team != NO_TEAM, "only flyers are nobody's");
     if life.is_alive() { group_of(life.team) } else { 0 }
 }
