@@ -1,5 +1,4 @@
-//! A tick allocates nothing once it is warm: neither the battle's step, nor its log, its feeds and its recording's
-//! hand-over.
+//! A room's tick allocates nothing once it is warm: neither the battle's step, nor its log, nor its feeds.
 //!
 //! One test alone in its process: the counting allocator counts everybody.
 
@@ -10,7 +9,7 @@ use std::cell::Cell;
 
 use tiltyard_battle::{Client, Outgoing, Room, RoomSettings};
 use tiltyard_engine::skirmish::Skirmish;
-use tiltyard_engine::{BattleSpec, Game, Save, Seat, SeatRole, Tick, TickRecord};
+use tiltyard_engine::{BattleSpec, Game, Seat, SeatRole};
 use tiltyard_netcode::message::{Inputs, ToServer};
 use tiltyard_netcode::{BattleId, ConnectionId, Epoch, Feed};
 
@@ -48,33 +47,7 @@ const WARM_TICKS: u32 = 1200;
 const TICKS: u32 = 600;
 
 #[test]
-fn a_warm_tick_allocates_nothing() {
-    a_step_with_save_and_restore();
-    a_room_with_both_feeds();
-}
-
-fn a_step_with_save_and_restore() {
-    let scene =
-        Skirmish::scenes().into_iter().find(|scene| scene.name == "100x300").expect("the scene is there");
-    let spec = BattleSpec::<Skirmish>::bots(&scene, 3);
-    let mut battle = tiltyard_engine::Battle::new(spec).unwrap();
-    let mut record = TickRecord::neutral(Tick::ZERO, 0);
-    let mut save = Save::default();
-    let mut spent = 0;
-    for tick in 0..WARM_TICKS + TICKS {
-        battle.bot_record(&mut record);
-        let count = allocations(|| {
-            battle.save(&mut save);
-            battle.step(&record);
-            battle.restore(&save);
-            battle.step(&record);
-        });
-        spent += if tick < WARM_TICKS { 0 } else { count };
-    }
-    assert_eq!(spent, 0, "step, save and restore");
-}
-
-fn a_room_with_both_feeds() {
+fn a_warm_tick_of_a_room_with_both_feeds_allocates_nothing() {
     let mode = &Skirmish::modes()[0];
     let mut spec = BattleSpec::<Skirmish>::bots(mode, 3);
     spec.terms.ticks_max = 100_000;
@@ -107,5 +80,5 @@ fn a_room_with_both_feeds() {
         spent += if tick < WARM_TICKS { 0 } else { count };
     }
     assert_eq!(room.counters().inputs_missing, 0);
-    assert_eq!(spent, 0, "a room's tick");
+    assert_eq!(spent, 0);
 }
