@@ -184,8 +184,7 @@ impl<G: Game> Battle<G> {
         {
             panic!("{unfit}: a system wrote it in this tick");
         }
-        self.world.canonicalise();
-        self.world.hash(&mut self.hashes);
+        self.world.close(&mut self.hashes);
         self.hashes.state()
     }
 }

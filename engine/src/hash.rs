@@ -69,11 +69,16 @@ impl Hashes {
         self.parts.push(u64::from(count));
     }
 
-    pub(crate) fn column(&mut self, bytes: &[u8]) {
-        self.parts.push(xxh3_64(bytes));
+    pub(crate) fn column(&mut self, hash: u64) {
+        self.parts.push(hash);
     }
 
     pub(crate) fn end(&mut self) {
         self.state = StateHash(xxh3_64(bytemuck::cast_slice(&self.parts)));
     }
+}
+
+/// The hash of a column's bytes.
+pub(crate) fn hash_column(bytes: &[u8]) -> u64 {
+    xxh3_64(bytes)
 }

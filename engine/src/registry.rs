@@ -6,6 +6,7 @@ use std::any::{Any, TypeId};
 
 use hecs::{Archetype, Entity};
 
+use crate::hash::hash_column;
 use crate::kind::Single;
 use crate::{ActorId, Field, FieldKind, Game, Kind, ProtocolHash, Record};
 
@@ -96,8 +97,8 @@ pub(crate) struct ColumnOps {
     pub(crate) load: fn(&Archetype, &[u8]),
     /// Moves the rows that are not in the ascending list to the front, keeping their order.
     pub(crate) compact: fn(&Archetype, &[u32]),
-    /// Brings every float to its stored form; absent where there is no float.
-    pub(crate) canonicalise: Option<fn(&Archetype)>,
+    /// Brings every float to its stored form and hashes the column, in one borrow of it.
+    pub(crate) close: fn(&Archetype) -> u64,
 }
 
 /// Collects the records of one kind.
@@ -109,9 +110,7 @@ pub struct RegistryColumns {
 impl RegistryColumns {
     /// Adds a record's column.
     pub fn add<T: Record>(&mut self) {
-        let floats = T::FIELDS.iter().any(|field| field.kind.is_float());
-        let canonicalise: Option<fn(&Archetype)> = if floats { Some(canonicalise_column::<T>) } else { None };
-        self.columns.push(ColumnEntry::of::<T>(T::NAME, T::FIELDS, canonicalise));
+        self.columns.push(ColumnEntry::of::<T>(T::NAME, T::FIELDS, close_column::<T>));
     }
 }
 
@@ -172,7 +171,9 @@ impl Registry {
     fn add<K: Kind>(&mut self, singleton: bool) {
         let mut columns = RegistryColumns::default();
         K::columns(&mut columns);
-        let ids = ColumnEntry::of::<ActorId>("ActorId", &ACTOR_ID_FIELDS, None);
+        let ids = ColumnEntry::of::<ActorId>("ActorId", &ACTOR_ID_FIELDS, |archetype| {
+            hash_column(bytemuck::cast_slice(&read::<ActorId>(archetype)))
+        });
         for (index, column) in columns.columns.iter().enumerate() {
             if columns.columns[..index].iter().any(|other| other.type_id == column.type_id) {
                 self.problems.push(RegistryError::RecordTwice { kind: K::NAME, record: column.record });
@@ -247,6 +248,11 @@ impl ColumnEntry {
         self.fields
     }
 
+    /// Whether the record has a float.
+    pub(crate) fn has_floats(&self) -> bool {
+        has_floats(self.fields)
+    }
+
     /// Bytes of one row.
     #[must_use]
     pub fn row_bytes(&self) -> usize {
@@ -256,7 +262,7 @@ impl ColumnEntry {
     fn of<T: bytemuck::Pod + Send + Sync>(
         record: &'static str,
         fields: &'static [Field],
-        canonicalise: Option<fn(&Archetype)>,
+        close: fn(&Archetype) -> u64,
     ) -> Self {
         Self {
             record,
@@ -269,7 +275,7 @@ impl ColumnEntry {
                     bytemuck::cast_slice_mut(&mut write::<T>(archetype)).copy_from_slice(bytes);
                 },
                 compact: |archetype, dead| compact(&mut write::<T>(archetype), dead),
-                canonicalise,
+                close,
             },
         }
     }
@@ -302,10 +308,25 @@ pub(crate) fn write<T: Send + Sync + 'static>(archetype: &Archetype) -> hecs::Ar
     archetype.get::<&mut T>().expect("a kind's archetype has the kind's columns")
 }
 
-fn canonicalise_column<T: Record>(archetype: &Archetype) {
-    for row in &mut *write::<T>(archetype) {
-        row.canonicalise();
+fn close_column<T: Record>(archetype: &Archetype) -> u64 {
+    if const { has_floats(T::FIELDS) } {
+        let mut column = write::<T>(archetype);
+        column.iter_mut().for_each(T::canonicalise);
+        hash_column(bytemuck::cast_slice(&column))
+    } else {
+        hash_column(bytemuck::cast_slice(&read::<T>(archetype)))
     }
+}
+
+const fn has_floats(fields: &[Field]) -> bool {
+    let mut index = 0;
+    while index < fields.len() {
+        if fields[index].kind.is_float() {
+            return true;
+        }
+        index += 1;
+    }
+    false
 }
 
 /// Moves the rows that are not in `dead` (ascending) to the front, keeping their order.

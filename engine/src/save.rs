@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::hash::Hashes;
+use crate::hash::{Hashes, hash_column};
 use crate::registry::{ColumnEntry, KindEntry};
 use crate::{ACTORS_MAX, ActorId, Divergence, Registry, Tick, World};
 
@@ -201,7 +201,10 @@ impl Save {
         let mut columns = self.columns(registry);
         for (kind, rows) in registry.kinds().iter().zip(&self.counts) {
             hashes.rows(*rows);
-            columns.by_ref().take(kind.columns.len()).for_each(|column| hashes.column(column.bytes));
+            columns
+                .by_ref()
+                .take(kind.columns.len())
+                .for_each(|column| hashes.column(hash_column(column.bytes)));
         }
         drop(columns);
         hashes.end();
@@ -231,7 +234,7 @@ impl Save {
                     }
                     last = id;
                 }
-            } else if column.entry.ops.canonicalise.is_some() {
+            } else if column.entry.has_floats() {
                 for row in column.bytes.chunks_exact(column.entry.size) {
                     if let Some(field) = crate::record::first_unfit_float(column.entry.fields, row) {
                         return Err(SaveError::NotFinite { kind, record: column.entry.record, field });

@@ -183,24 +183,12 @@ impl World {
         }
     }
 
-    /// Brings all floats to their stored form.
-    pub(crate) fn canonicalise(&self) {
-        for (index, kind) in self.registry.kinds().iter().enumerate() {
-            let archetype = self.archetype(index);
-            for column in &kind.columns {
-                if let Some(canonicalise) = column.ops.canonicalise {
-                    canonicalise(archetype);
-                }
-            }
-        }
-    }
-
     /// The first float that is infinite or not a number, in order of registration.
     pub(crate) fn first_unfit(&self) -> Option<Divergence> {
         let mut found = None;
         for (index, kind) in self.registry.kinds().iter().enumerate() {
             let archetype = self.archetype(index);
-            for column in kind.columns.iter().filter(|column| column.ops.canonicalise.is_some()) {
+            for column in kind.columns.iter().filter(|column| column.has_floats()) {
                 (column.ops.show)(archetype, &mut |bytes| {
                     for (row, bytes) in bytes.chunks_exact(column.size).enumerate() {
                         let field = crate::record::first_unfit_float(column.fields, bytes);
@@ -217,13 +205,14 @@ impl World {
         found
     }
 
-    pub(crate) fn hash(&self, into: &mut Hashes) {
+    /// Closes a tick: brings all floats to their stored form and hashes the state.
+    pub(crate) fn close(&mut self, into: &mut Hashes) {
         into.begin(self.tick, self.next_actor);
         for (index, kind) in self.registry.kinds().iter().enumerate() {
             let archetype = self.archetype(index);
             into.rows(archetype.len());
             for column in &kind.columns {
-                (column.ops.show)(archetype, &mut |bytes| into.column(bytes));
+                into.column((column.ops.close)(archetype));
             }
         }
         into.end();
