@@ -35,7 +35,7 @@ fn a_wrong_state_hash_is_reported_once_and_the_player_is_in_step_again() {
 #[test]
 fn noise_in_the_feeds_is_counted_and_never_ends_a_player() {
     let seed = seed_from_environment(6);
-    println!("SEED={seed}");
+    eprintln!("SEED={seed}");
     let mut house = House::new(6, LINK, seed, both_feeds());
     house.host.fault = Fault::Noise(60);
     house.run_for(3_500);
@@ -52,7 +52,7 @@ fn noise_in_the_feeds_is_counted_and_never_ends_a_player() {
 #[test]
 fn random_messages_are_counted_and_never_end_a_player() {
     let seed = seed_from_environment(8);
-    println!("SEED={seed}");
+    eprintln!("SEED={seed}");
     let mut random = Random::new(seed);
     let mut house = House::new(6, LINK, seed, both_feeds());
     house.run_for(2_000);

@@ -37,7 +37,7 @@ fn play(link: LinkConfig, lane: LaneWish, setup: fn(Feed, LaneWish) -> Setup, se
 fn no_state_differs_over_a_bad_link_on_any_lane_and_feed() {
     let first = seed_from_environment(1);
     for seed in first..first + 4 {
-        println!("SEED={seed}");
+        eprintln!("SEED={seed}");
         for lane in [LaneWish::Auto, LaneWish::Kcp, LaneWish::Datagram] {
             let house = play(BAD, lane, Setup::bot, seed);
             assert!(house.down.stats().lost > 0 && house.down.stats().duplicated > 0);
@@ -67,7 +67,7 @@ fn frames_show_every_tick_whatever_is_lost() {
 fn f40_a_third_lost_and_200_ms_of_jitter_is_played_through() {
     let first = seed_from_environment(20);
     for seed in first..first + 2 {
-        println!("SEED={seed}");
+        eprintln!("SEED={seed}");
         for lane in [LaneWish::Auto, LaneWish::Datagram] {
             for setup in [Setup::bot, Setup::prompt] {
                 let house = run(WORSE, 20, lane, setup, seed);
