@@ -1,7 +1,9 @@
-//! Players against a small battle host, over bad links, in virtual time.
+//! Players against a small battle host, over bad links, in virtual time; a few over real sockets.
 
 mod clean;
 mod faults;
+mod gate;
 mod host;
 mod lossy;
+mod real_sockets;
 mod world;

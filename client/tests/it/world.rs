@@ -12,7 +12,7 @@ use tiltyard_netcode::{BattleId, Epoch, Feed, HostedBattle, LaneWish, Millis, Se
 use crate::host::Host;
 
 const UNIX_AT_ZERO: u64 = 1_700_000_000_000;
-const BATTLE: BattleId = BattleId(77);
+pub(crate) const BATTLE: BattleId = BattleId(77);
 const NODE: &str = "192.0.2.200:4000";
 
 /// How a player of a test takes part.
@@ -51,54 +51,67 @@ pub(crate) fn server_config() -> ServerConfig {
     }
 }
 
-impl House {
-    /// A battle of two teams of two seats; the seats without a player are played by the host.
-    pub(crate) fn new(seconds: u32, link: LinkConfig, seed: u64, setups: Vec<Setup>) -> Self {
-        let mut mode = Skirmish::modes().remove(0);
-        (mode.seats_per_team, mode.seconds) = (2, seconds);
-        let mut spec = BattleSpec::<Skirmish>::bots(&mode, seed);
-        for seat in spec.roster.seats.iter_mut().take(setups.len()) {
-            seat.role = SeatRole::Human;
-        }
-        let registry = Registry::of::<Skirmish>().unwrap();
-        let protocol_hash = registry.protocol_hash::<Skirmish>().0;
-        let key = MasterKey::from_bytes(1, [1; 32]).battle_key(BATTLE);
-        let hosted = HostedBattle {
-            keys: vec![key.clone()],
-            epoch: Epoch(5),
+/// A battle of two teams of two seats that players may take at `node`, and a token for each of the first seats; the
+/// other seats are played by the host.
+pub(crate) fn battle(
+    seconds: u32,
+    seed: u64,
+    players: usize,
+    node: SocketAddr,
+) -> (Host<Skirmish>, Vec<TokenFile>) {
+    let mut mode = Skirmish::modes().remove(0);
+    (mode.seats_per_team, mode.seconds) = (2, seconds);
+    let mut spec = BattleSpec::<Skirmish>::bots(&mode, seed);
+    for seat in spec.roster.seats.iter_mut().take(players) {
+        seat.role = SeatRole::Human;
+    }
+    let registry = Registry::of::<Skirmish>().unwrap();
+    let protocol_hash = registry.protocol_hash::<Skirmish>().0;
+    let key = MasterKey::from_bytes(1, [1; 32]).battle_key(BATTLE);
+    let file = |seat: u16| {
+        let claims = Claims {
+            player: 1_000 + u64::from(seat),
+            seat,
+            team: (seat % 2) as u8,
+            role: Role::Player,
             protocol_hash,
-            rate_hz: 30,
-            math_hash: math::self_test_hash(),
+            issued_unix_ms: UNIX_AT_ZERO,
+            session_secret: SessionSecret::from_bytes([seat as u8; 32]),
+            bytes_per_second_max: 0,
+            inputs_per_second_max: 0,
+            loadout_hash: [0; 32],
+            user_data: Vec::new(),
         };
+        TokenFile {
+            token: mint(&key, [seat as u8; 16], UNIX_AT_ZERO + 60_000, &claims),
+            session_secret: claims.session_secret,
+            addresses: vec![node],
+        }
+    };
+    let files = (0..players as u16).map(file).collect();
+    let hosted = HostedBattle {
+        keys: vec![key.clone()],
+        epoch: Epoch(5),
+        protocol_hash,
+        rate_hz: 30,
+        math_hash: math::self_test_hash(),
+    };
+    (Host::new(server_config(), BATTLE, hosted, spec), files)
+}
+
+impl House {
+    pub(crate) fn new(seconds: u32, link: LinkConfig, seed: u64, setups: Vec<Setup>) -> Self {
         let now = Millis(1_000_000);
-        let players = setups.into_iter().enumerate().map(|(number, setup)| {
-            let seat = number as u16;
-            let claims = Claims {
-                player: 1_000 + u64::from(seat),
-                seat,
-                team: (seat % 2) as u8,
-                role: Role::Player,
-                protocol_hash,
-                issued_unix_ms: UNIX_AT_ZERO,
-                session_secret: SessionSecret::from_bytes([seat as u8; 32]),
-                bytes_per_second_max: 0,
-                inputs_per_second_max: 0,
-                loadout_hash: [0; 32],
-                user_data: Vec::new(),
-            };
-            let file = TokenFile {
-                token: mint(&key, [seat as u8; 16], UNIX_AT_ZERO + 60_000, &claims),
-                session_secret: claims.session_secret.clone(),
-                addresses: vec![NODE.parse().unwrap()],
-            };
+        let (host, files) = battle(seconds, seed, setups.len(), NODE.parse().unwrap());
+        let players = setups.into_iter().zip(files).enumerate().map(|(number, (setup, file))| {
             let mut config = client_config::<Skirmish>(file, &setup.settings);
             config.connect_sequence = 1;
-            Player::new(config, setup.settings, setup.script, now, [seat as u8; 32])
+            Player::new(config, setup.settings, setup.script, now, [number as u8; 32])
         });
         Self {
             now,
             players: players.collect(),
-            host: Host::new(server_config(), BATTLE, hosted, spec),
+            host,
             up: Link::new(link, seed),
             down: Link::new(link, seed ^ 0xFFFF),
             buffer: Vec::new(),
