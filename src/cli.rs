@@ -8,6 +8,7 @@ use crate::config::Flag;
 use crate::config::command::ConfigCommand;
 use crate::exit::Usage;
 use crate::keys::command::KeysCommand;
+use crate::replay::ReplayCommand;
 
 /// The whole command line.
 #[derive(Clone, Debug, Parser)]
@@ -63,6 +64,14 @@ pub(crate) enum Command {
   tiltyard keys rotate"
     )]
     Keys(KeysCommand),
+    /// Look into recordings and prove them
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  tiltyard replay info battle.replay
+  tiltyard replay verify tiltyard-data/replays"
+    )]
+    Replay(ReplayCommand),
 }
 
 impl Cli {
@@ -74,7 +83,7 @@ impl Cli {
         };
         let mut flags = self.globals.set.iter().map(split).collect::<Result<Vec<_>, _>>()?;
         flags.extend(match &self.command {
-            Command::Config(_) => Vec::new(),
+            Command::Config(_) | Command::Replay(_) => Vec::new(),
             Command::Keys(keys) => keys.flags(),
         });
         Ok(flags)

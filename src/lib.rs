@@ -14,11 +14,13 @@
 
 mod cli;
 mod program;
+mod text;
 
 pub mod config;
 pub mod exit;
 pub mod keys;
 pub mod output;
+pub mod replay;
 pub mod stop;
 
 pub use self::program::{run, run_with};

@@ -1,0 +1,122 @@
+//! `tiltyard replay`: looks into recordings and proves them.
+
+mod info;
+mod verify;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use tiltyard_engine::Game;
+
+pub use self::verify::{Checked, verify_all, verify_file};
+use crate::exit::{Exit, Usage};
+use crate::output::Output;
+
+/// What a recording's file name ends in.
+const EXTENSION: &str = "replay";
+
+/// What to do with recordings.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ReplayCommand {
+    /// List what a recording holds, without computing it
+    #[command(after_help = "Examples:
+  tiltyard replay info tiltyard-data/replays/0123456789abcdef-1.replay
+  tiltyard --json replay info battle.replay")]
+    Info {
+        /// The recording
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Compute battles again and compare every state hash; a torn tail is cut, named and forgiven
+    #[command(after_help = "Examples:
+  tiltyard replay verify battle.replay
+  tiltyard replay verify tiltyard-data/replays
+  tiltyard replay verify --past-damage --json old.replay
+
+Exit codes: 0 all there is agrees, 1 a recording diverges, is damaged or cannot be computed here.")]
+    Verify(VerifyArgs),
+}
+
+/// Which recordings, and how.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Recordings, or folders with recordings; folders are walked through
+    #[arg(value_name = "FILE|DIR", required = true)]
+    paths: Vec<PathBuf>,
+    /// Go on after the next keyframe where a recording is damaged; it still counts as damaged
+    #[arg(long)]
+    past_damage: bool,
+}
+
+impl ReplayCommand {
+    /// Runs the subcommand.
+    pub(crate) fn run<G: Game>(&self, output: Output) -> anyhow::Result<Exit> {
+        match self {
+            Self::Info { file } => info::run::<G>(output, file),
+            Self::Verify(args) => {
+                let files = recordings(&args.paths)?;
+                Ok(verify::run::<G>(output, &files, args.past_damage))
+            }
+        }
+    }
+}
+
+/// The recordings that the paths name, each folder's in the order of their names.
+fn recordings(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in paths {
+        let metadata = fs::metadata(path).with_context(|| path.display().to_string())?;
+        if !metadata.is_dir() {
+            found.push(path.clone());
+            continue;
+        }
+        let before = found.len();
+        walk(path, &mut found)?;
+        if found.len() == before {
+            let text = format!("{}: no recording (*.{EXTENSION}) in this folder", path.display());
+            return Err(Usage(text).into());
+        }
+    }
+    Ok(found)
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let named = || folder.display().to_string();
+    let entries = fs::read_dir(folder).with_context(named)?;
+    let mut entries = entries.collect::<Result<Vec<_>, _>>().with_context(named)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        // A link to a folder is not followed: it could lead in a circle.
+        let path = entry.path();
+        if entry.file_type().with_context(named)?.is_dir() {
+            walk(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == EXTENSION) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_walked_in_order_and_an_empty_one_is_a_wrong_question() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("b")).unwrap();
+        fs::create_dir(folder.path().join("empty")).unwrap();
+        for name in ["c.replay", "a.replay", "b/z.replay", "note.txt"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let found = recordings(&[folder.path().to_owned()]).unwrap();
+        let names: Vec<_> = found.iter().map(|path| path.strip_prefix(folder.path()).unwrap()).collect();
+        assert_eq!(names, ["a.replay", "b/z.replay", "c.replay"].map(Path::new));
+        let error = recordings(&[folder.path().join("empty")]).unwrap_err();
+        assert_eq!(Exit::from_error(&error), Exit::Usage);
+        let error = recordings(&[folder.path().join("absent")]).unwrap_err();
+        assert_eq!(Exit::from_error(&error), Exit::Failed);
+    }
+}
