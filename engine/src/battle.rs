@@ -114,6 +114,12 @@ impl<G: Game> Battle<G> {
         self.hashes.clone_from(save.hashes());
     }
 
+    /// Hashes the state again, as a step does at its end; for measuring what that costs. Changes nothing.
+    pub fn hash_again(&mut self) -> StateHash {
+        self.world.hash(&mut self.hashes);
+        self.hashes.state()
+    }
+
     /// Fills `record` with what the scripted players of all seats do next.
     pub fn bot_record(&self, record: &mut TickRecord<G::Input>) {
         record.tick = self.tick().next();
