@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::BenchArgs;
 use crate::config::Flag;
 use crate::config::command::ConfigCommand;
 use crate::exit::Usage;
@@ -72,6 +73,14 @@ pub(crate) enum Command {
   tiltyard replay verify tiltyard-data/replays"
     )]
     Replay(ReplayCommand),
+    /// Measure what this machine can carry, without a network
+    #[command(after_help = "Examples:
+  tiltyard bench
+  tiltyard bench --scene 1000x3000 --seconds 10
+  tiltyard --json bench --scene 10x30
+
+The comparison with a hand-written loop (limit_us, ratio) and the scenes `many` and `crowd` are not in this build.")]
+    Bench(BenchArgs),
 }
 
 impl Cli {
@@ -83,7 +92,7 @@ impl Cli {
         };
         let mut flags = self.globals.set.iter().map(split).collect::<Result<Vec<_>, _>>()?;
         flags.extend(match &self.command {
-            Command::Config(_) | Command::Replay(_) => Vec::new(),
+            Command::Config(_) | Command::Replay(_) | Command::Bench(_) => Vec::new(),
             Command::Keys(keys) => keys.flags(),
         });
         Ok(flags)

@@ -16,6 +16,7 @@ mod cli;
 mod program;
 mod text;
 
+pub mod bench;
 pub mod config;
 pub mod exit;
 pub mod keys;
@@ -24,3 +25,6 @@ pub mod replay;
 pub mod stop;
 
 pub use self::program::{run, run_with};
+
+/// The program's name and version, as recordings, nodes and gates name it.
+pub const BUILD: &str = concat!("tiltyard ", env!("CARGO_PKG_VERSION"));

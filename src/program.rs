@@ -85,6 +85,7 @@ fn answer<G: Game>(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
         Command::Config(_) => unreachable!("answered above"),
         Command::Keys(command) => command.run(output, &config),
         Command::Replay(command) => command.run::<G>(output),
+        Command::Bench(args) => args.run::<G>(output),
     }
 }
 
