@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tiltyard::bench::Played;
 use tiltyard_engine::skirmish::Skirmish;
-use tiltyard_engine::{Game as _, Save, snapshot};
+use tiltyard_engine::{Game as _, Registry, Save, snapshot};
 
 fn snapshots(criterion: &mut Criterion) {
     for scene in &Skirmish::scenes()[..2] {
@@ -19,7 +19,7 @@ fn snapshots(criterion: &mut Criterion) {
             battle.step(record);
         }
         battle.save(&mut now);
-        let registry = battle.world().registry().clone();
+        let registry = Registry::of::<Skirmish>().expect("skirmish is sound");
         let mut bytes = Vec::new();
         snapshot::encode(&registry, &now, Some(&baseline), &mut bytes);
         let mut group = criterion.benchmark_group(format!("snapshot/{}", scene.name));

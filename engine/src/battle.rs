@@ -116,7 +116,7 @@ impl<G: Game> Battle<G> {
 
     /// Hashes the state again, as a step does at its end; for measuring what that costs. Changes nothing.
     pub fn hash_again(&mut self) -> StateHash {
-        self.world.hash(&mut self.hashes);
+        self.world.close(&mut self.hashes);
         self.hashes.state()
     }
 
