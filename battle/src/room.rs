@@ -233,7 +233,7 @@ impl<G: Game> Room<G> {
                     self.file_input(own, Seat(inputs.seat), Tick(tick), bytes);
                 }
             }
-            ToServer::Ask(Ask::Keyframe { .. }) => client.keyframe_wanted = true,
+            ToServer::Ask(Ask::Keyframe { .. }) => client.want_whole_state(),
             // What it holds ends before the gap; the next frame begins there.
             ToServer::Ask(Ask::Frames { from_tick }) => {
                 client.frames_held = Tick(from_tick.saturating_sub(1)).min(client.frames_held);
@@ -282,13 +282,12 @@ impl<G: Game> Room<G> {
         let due = pacer.take_due(now_us);
         for _ in 0..due.ticks {
             self.make_tick();
-            if self.battle.outcome().is_some() {
-                self.feed(Way::Reliable, out);
+            let is_last = self.battle.outcome().is_some();
+            // Every tick is told, also when catching up: who decides on states alone must see each of them.
+            self.feed(if is_last { Way::Reliable } else { Way::Feed }, out);
+            if is_last {
                 return Some(self.end(Ended::Finished, out));
             }
-        }
-        if due.ticks > 0 {
-            self.feed(Way::Feed, out);
         }
         None
     }

@@ -34,6 +34,15 @@ impl Client {
         }
     }
 
+    /// The client cannot go on from what it holds: a keyframe on the frame feed, a snapshot against nothing on the
+    /// other.
+    pub fn want_whole_state(&mut self) {
+        match self.feed {
+            Feed::Snapshot => self.snapshot_acknowledged = None,
+            Feed::Frame => self.keyframe_wanted = true,
+        }
+    }
+
     /// The client says what it holds. A tick that was not made yet is no tick it can hold.
     pub fn acknowledge(&mut self, held: Tick, newest: Tick) {
         if held > newest {

@@ -229,6 +229,30 @@ fn every_message_names_epoch_and_tick_and_the_end_tells_outcome_and_hash() {
 }
 
 #[test]
+fn a_snapshot_is_against_what_was_acknowledged_until_the_client_asks_for_the_whole_state() {
+    let (mut room, mut out) = (room(1, 100), Outgoing::default());
+    join(&mut room, 0, Feed::Snapshot, &mut out);
+    let mut baseline = |room: &mut Room<Pushing>| {
+        tick(room, &mut out);
+        let message = out.iter().next().expect("each tick is told").2;
+        match ToClient::parse(message).unwrap() {
+            ToClient::Snapshot(snapshot) => snapshot.baseline,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(baseline(&mut room), None);
+    assert_eq!(baseline(&mut room), None);
+    send(&mut room, 0, 0, Some(1), 90, &[]);
+    assert_eq!(baseline(&mut room), Some(1));
+    send(&mut room, 0, 0, Some(999), 90, &[]);
+    assert_eq!(baseline(&mut room), Some(1), "a tick that was not made yet is no baseline");
+    let mut ask = Vec::new();
+    Ask::Keyframe { from_tick: 4 }.encode(&mut ask);
+    room.message(Seat(0), connection(0), &ToServer::parse(&ask).unwrap());
+    assert_eq!(baseline(&mut room), None);
+}
+
+#[test]
 fn a_stalled_host_costs_bounded_catch_up_and_no_tick() {
     let (mut room, mut out) = (room(1, 400), Outgoing::default());
     join(&mut room, 0, Feed::Frame, &mut out);
@@ -236,6 +260,7 @@ fn a_stalled_host_costs_bounded_catch_up_and_no_tick() {
     let before = room.battle().tick();
     room.poll(room.next_us() + 2_000_000, &mut out);
     assert_eq!(room.battle().tick().since(before), SETTINGS.catch_up_max);
+    assert_eq!(out.iter().count(), 1 + SETTINGS.catch_up_max as usize, "every tick is told");
     assert_eq!(room.counters().late_ticks, u64::from(SETTINGS.catch_up_max));
     assert!(room.next_us() > 2_000_000 && room.next_us() <= 2_100_000 + 3 * PERIOD_US);
 }
