@@ -10,6 +10,7 @@ use crate::config::command::ConfigCommand;
 use crate::exit::Usage;
 use crate::keys::command::KeysCommand;
 use crate::replay::ReplayCommand;
+use crate::up::UpArgs;
 
 /// The whole command line.
 #[derive(Clone, Debug, Parser)]
@@ -65,6 +66,14 @@ pub(crate) enum Command {
   tiltyard keys rotate"
     )]
     Keys(KeysCommand),
+    /// Run the whole house in this process until Ctrl-C: gate, lobby, matchmaker, battle nodes
+    #[command(after_help = "Examples:
+  tiltyard up
+  tiltyard up --nodes 3 --data /var/lib/tiltyard
+  tiltyard up --json
+
+With --json the one object comes as soon as all is ready.")]
+    Up(UpArgs),
     /// Look into recordings and prove them
     #[command(
         subcommand,
@@ -94,6 +103,7 @@ impl Cli {
         flags.extend(match &self.command {
             Command::Config(_) | Command::Replay(_) | Command::Bench(_) => Vec::new(),
             Command::Keys(keys) => keys.flags(),
+            Command::Up(up) => up.flags(),
         });
         Ok(flags)
     }

@@ -15,10 +15,12 @@
 mod cli;
 mod program;
 mod text;
+mod up;
 
 pub mod bench;
 pub mod config;
 pub mod exit;
+pub mod house;
 pub mod keys;
 pub mod output;
 pub mod replay;

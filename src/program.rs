@@ -84,6 +84,7 @@ fn answer<G: Game>(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
     match command {
         Command::Config(_) => unreachable!("answered above"),
         Command::Keys(command) => command.run(output, &config),
+        Command::Up(args) => args.run::<G>(output, config),
         Command::Replay(command) => command.run::<G>(output),
         Command::Bench(args) => args.run::<G>(output),
     }

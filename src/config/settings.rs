@@ -131,8 +131,6 @@ settings! {
         connections_per_address_max: u32 = 1024, 1..=65536;
         /// Messages a second from one connection; a faster one is closed and counted.
         messages_per_second_max: u32 = 20, 1..=10000;
-        /// Bytes of one message; a longer one closes its connection.
-        message_bytes_max: u32 = 16384, 1024..=1048576;
         /// Seconds without a word after which a connection is closed.
         idle_seconds: u32 = 60, 5..=3600;
     }
@@ -147,8 +145,6 @@ settings! {
     control: Control {
         /// Where the lobby takes control calls; nodes in the same process take any free port beside it.
         listen: SocketAddr = loopback(7702);
-        /// How long a control call may take before it counts as failed, in milliseconds.
-        timeout_ms: u32 = 2000, 50..=60000;
     }
 
     /// Who takes part in the cluster and how long silence is forgiven.
@@ -170,8 +166,8 @@ settings! {
 
     /// What a player's credentials are worth and for how long.
     token: Token {
-        /// Seconds from issue within which a battle token must be used first; after that it holds its seat until
-        /// the battle ends.
+        /// Seconds from issue within which a battle token must be used first, and for which a node keeps the seats of
+        /// players who have not come yet; once used, a token holds its seat until the battle ends.
         expiry_seconds: u32 = 60, 5..=3600;
         /// Seconds for which a login at the gate is good.
         session_expiry_seconds: u32 = 86400, 60..=2592000;
@@ -183,12 +179,10 @@ settings! {
         modes: Vec<String> = Vec::new();
         /// Time between two rounds of the matchmaker, in milliseconds.
         interval_ms: u32 = 100, 10..=10000;
-        /// Seconds after which a ticket that found no match leaves the queue, and its player is told.
-        wait_seconds_max: u32 = 120, 1..=3600;
+        /// Seconds after which bots take the seats of a match that nobody came for. 0: players are waited for.
+        bots_after_seconds: u32 = 10, 0..=3600;
         /// Tickets in the queue; one more is refused with the reason.
         tickets_max: u32 = 10000, 1..=1000000;
-        /// How long a node holds reserved seats for players who have not come yet, in seconds.
-        reservation_seconds: u32 = 30, 1..=600;
     }
 
     /// The battle nodes of this process.
@@ -208,18 +202,12 @@ settings! {
         catch_up_ticks_max: u16 = 5, 1..=240;
         /// Battles on one node; one more reservation is refused.
         battles_max: u32 = 200, 1..=10000;
-        /// Datagrams a second from one session; more are dropped and counted.
-        datagrams_per_second_max: u32 = 240, 30..=10000;
-        /// Seconds of silence after which a session counts as gone; its seat plays on by the game's rule.
-        silence_seconds: u32 = 10, 1..=300;
     }
 
     /// Recordings of battles.
     recording: Recording {
         /// Folder for recordings. Empty: replays in the data folder.
         folder: Place = Place::new("");
-        /// Longest time in milliseconds between two syncs to the disk: what a power cut may cost.
-        sync_ms: u32 = 1000, 10..=60000;
         /// Seconds between two keyframes: what a seek has to simulate at most.
         keyframe_seconds: u32 = 10, 1..=600;
     }

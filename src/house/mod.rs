@@ -1,0 +1,134 @@
+//! The whole house in one process: gate, lobby, matchmaker and battle nodes on an embedded directory and store.
+//!
+//! What passes between them is what passes between processes: nodes register and report, the lobby reserves and nodes
+//! settle over authenticated calls on sockets. Only directory and store are in memory or in a file beside.
+
+mod plan;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tiltyard_battle::{Node, NodeReport};
+use tiltyard_cluster::Clock;
+use tiltyard_cluster::control::{ControlClient, NodeCalls};
+use tiltyard_cluster::directory::{Directory, MemoryDirectory};
+use tiltyard_engine::Game;
+use tiltyard_lobby::Lobby;
+use tiltyard_lobby::store::{EmbeddedStore, Store};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+pub use self::plan::Plan;
+
+/// How long a lobby may take to list the nodes after its start.
+const READY_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long results may take to reach the store when the house closes; later ones wait in the outbox.
+const SETTLE_GRACE: Duration = Duration::from_secs(5);
+
+/// A house that runs. [`House::close`] ends it in order; dropping it leaves battles unsettled.
+pub struct House<G: Game> {
+    lobby: Lobby,
+    nodes: Vec<Node<G>>,
+    store: Arc<dyn Store>,
+}
+
+impl<G: Game> House<G> {
+    /// Starts everything and returns when the gate takes players. Needs a tokio runtime with more than one thread.
+    ///
+    /// # Errors
+    /// A folder, an address or the store is refused; the message names it.
+    pub async fn start(plan: &Plan) -> anyhow::Result<Self> {
+        let store = open_store(plan.store.clone()).await?;
+        let directory: Arc<dyn Directory> = Arc::new(MemoryDirectory::new());
+        let mut nodes = Vec::new();
+        for number in 1..=plan.nodes {
+            let config = plan.node_config(number);
+            let name = config.id.clone();
+            let started = Node::<G>::start(config, Arc::clone(&directory)).await;
+            nodes.push(started.with_context(|| format!("starting {name}"))?);
+        }
+        // The nodes are listed before the lobby looks for the first time.
+        let calls: Arc<dyn NodeCalls> = Arc::new(ControlClient::new(plan.cluster_keys(), Clock::system()));
+        let lobby = plan.lobby_config::<G>()?;
+        let lobby = Lobby::start(lobby, directory, Arc::clone(&store), calls, Clock::system()).await;
+        let house = Self { lobby: lobby.context("starting the lobby")?, nodes, store };
+        house.ready().await?;
+        Ok(house)
+    }
+
+    /// Where players find the gate.
+    pub fn gate(&self) -> String {
+        format!("ws://{}", self.lobby.gate())
+    }
+
+    /// Where health and metrics are.
+    pub fn http(&self) -> String {
+        format!("http://{}", self.lobby.http())
+    }
+
+    /// The nodes by name, with the sockets of their workers.
+    pub fn nodes(&self) -> impl Iterator<Item = (String, Vec<SocketAddr>)> {
+        self.nodes.iter().map(|node| (node.id().to_string(), node.addresses()))
+    }
+
+    /// The store with accounts, battles and results.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// What each node counted so far.
+    pub fn reports(&self) -> Vec<NodeReport> {
+        self.nodes.iter().map(Node::report).collect()
+    }
+
+    /// A counter of the lobby; 0 if there is none of that name.
+    pub fn lobby_counter(&self, name: &str) -> u64 {
+        self.lobby.counters().into_iter().find(|(known, _)| *known == name).map_or(0, |(_, count)| count)
+    }
+
+    /// Battles that are reserved or running.
+    pub fn battles(&self) -> usize {
+        self.nodes.iter().map(Node::battles).sum()
+    }
+
+    /// Ends in order: no new battles, running ones are ended and their recordings closed, results reach the store,
+    /// then the gate closes.
+    pub async fn close(self) {
+        self.nodes.iter().for_each(Node::drain);
+        let mut closing = JoinSet::new();
+        for node in self.nodes {
+            closing.spawn(node.shutdown(SETTLE_GRACE));
+        }
+        while let Some(closed) = closing.join_next().await {
+            if let Err(error) = closed {
+                tracing::error!(%error, "closing a node");
+            }
+        }
+        self.lobby.shutdown().await;
+    }
+
+    async fn ready(&self) -> anyhow::Result<()> {
+        let until = Instant::now() + READY_TIMEOUT;
+        while let Some(why) = self.lobby.not_ready() {
+            if Instant::now() >= until {
+                bail!("the lobby is not ready after {} s: {why}", READY_TIMEOUT.as_secs());
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+}
+
+/// Opens the store in a file, or one in memory where no file is named.
+async fn open_store(path: Option<std::path::PathBuf>) -> anyhow::Result<Arc<dyn Store>> {
+    let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<EmbeddedStore> {
+        let Some(path) = path else { return Ok(EmbeddedStore::in_memory()) };
+        let folder = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        EmbeddedStore::open(&path).context("is another house using this data folder?")
+    });
+    Ok(Arc::new(opened.await.context("opening the store")??))
+}

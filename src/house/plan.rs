@@ -1,0 +1,210 @@
+//! What a house is built from: the configuration, keys, and what a subcommand wants otherwise.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tiltyard_battle::NodeConfig;
+use tiltyard_cluster::NodeId;
+use tiltyard_cluster::control::{ClusterKeys as ControlKeys, ClusterSecret};
+use tiltyard_cluster::node::{Keyspace, RegistrationConfig, ViewConfig};
+use tiltyard_engine::{Game, Registry, TickRate};
+use tiltyard_lobby::{GateLimits, LobbyConfig, MasterKeys, ModeConfig, Waits};
+use tiltyard_netcode::system_random;
+use tiltyard_netcode::token::MasterKey as TokenKey;
+
+use crate::config::Config;
+use crate::exit::Usage;
+use crate::keys::{ClusterKeys, MasterKey};
+
+/// What a battle is expected to use of a node's tick budget, in thousandths, until the node reports what it does.
+const COST_PERMILLE: u32 = 5;
+
+/// Everything that a house is told.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The configuration.
+    pub config: Config,
+    /// The keys of its cluster.
+    pub keys: ClusterKeys,
+    /// How many battle nodes.
+    pub nodes: u16,
+    /// The file of the store; nothing for one in memory.
+    pub store: Option<PathBuf>,
+    /// Folder of the recordings.
+    pub recordings: PathBuf,
+    /// Folder of the nodes' outboxes.
+    pub outbox: PathBuf,
+    /// The modes; nothing for those of the configuration.
+    pub modes: Option<Vec<ModeConfig>>,
+}
+
+impl Plan {
+    /// A house as the configuration has it.
+    pub fn new(config: Config, keys: ClusterKeys) -> Self {
+        let data = config.data_folder().to_owned();
+        Self {
+            keys,
+            nodes: config.battle.nodes,
+            store: Some(data.join("lobby.redb")),
+            recordings: config.recordings_folder(),
+            outbox: data.join("outbox"),
+            modes: None,
+            config,
+        }
+    }
+
+    /// The modes of the game that the configuration chooses, as the lobby knows them.
+    ///
+    /// # Errors
+    /// If the game's registration has a mistake, or the tick rate is none that it can have.
+    pub fn modes_of<G: Game>(config: &Config) -> anyhow::Result<Vec<ModeConfig>> {
+        let protocol_hash = Registry::of::<G>().context(G::NAME)?.protocol_hash::<G>().0;
+        let rate_hz = config.battle.rate_hz;
+        let rate = TickRate::new(rate_hz).ok_or_else(|| Usage(format!("battle.rate_hz: {rate_hz}")))?;
+        let bots_after_seconds = u64::from(config.queue.bots_after_seconds);
+        let chosen = |name: &str| {
+            config.queue.modes.is_empty() || config.queue.modes.iter().any(|chosen| chosen == name)
+        };
+        let modes = G::modes().into_iter().filter(|mode| chosen(mode.name)).map(|mode| {
+            let seconds = if config.battle.seconds > 0 { config.battle.seconds } else { mode.seconds };
+            ModeConfig {
+                name: mode.name.to_owned(),
+                teams: mode.teams,
+                seats_per_team: mode.seats_per_team,
+                rate_hz,
+                ticks_max: seconds.saturating_mul(u32::from(rate.hz())).max(1),
+                protocol_hash,
+                setup: tiltyard_engine::bytemuck::bytes_of(&mode.setup).to_vec(),
+                bots_after: (bots_after_seconds > 0).then(|| Duration::from_secs(bots_after_seconds)),
+                cost_permille: COST_PERMILLE,
+            }
+        });
+        Ok(modes.collect())
+    }
+
+    pub(super) fn cluster_keys(&self) -> ControlKeys {
+        let secret = ClusterSecret::new(1, self.keys.cluster_secret.as_bytes());
+        ControlKeys::new(secret.expect("32 bytes are enough for a secret"), None)
+    }
+
+    pub(super) fn node_config(&self, number: u16) -> NodeConfig {
+        let config = &self.config;
+        let workers = config.workers();
+        NodeConfig {
+            id: NodeId::parse(&format!("node-{number}")).expect("letters, a dash and a number are a name"),
+            listen: ports_for(config.battle.listen, u32::from(number - 1) * u32::from(workers)),
+            control: SocketAddr::new(config.control.listen.ip(), 0),
+            workers,
+            battles_max: config.battle.battles_max,
+            recordings: self.recordings.clone(),
+            outbox: self.outbox.join(format!("node-{number}")),
+            keyframe_seconds: config.recording.keyframe_seconds,
+            catch_up_max: u32::from(config.battle.catch_up_ticks_max),
+            lease: Duration::from_secs(config.cluster.lease_seconds.into()),
+            load_report: Duration::from_millis(config.cluster.load_report_ms.into()),
+            keys: self.cluster_keys(),
+            build: crate::BUILD.to_owned(),
+        }
+    }
+
+    pub(super) fn lobby_config<G: Game>(&self) -> anyhow::Result<LobbyConfig> {
+        let config = &self.config;
+        let seconds = |count: u32| Duration::from_secs(count.into());
+        let ttl = seconds(config.cluster.lease_seconds);
+        let modes = match &self.modes {
+            Some(modes) => modes.clone(),
+            None => Self::modes_of::<G>(config)?,
+        };
+        Ok(LobbyConfig {
+            id: NodeId::parse("lobby-1").expect("letters, a dash and a digit are a name"),
+            instance: u64::from_le_bytes(system_random()),
+            program: crate::BUILD.to_owned(),
+            gate: config.gate.listen,
+            http: config.http.listen,
+            control: config.control.listen,
+            keyspace: Keyspace::default(),
+            master_keys: MasterKeys::new(
+                token_key(&self.keys.current),
+                self.keys.previous.as_ref().map(token_key),
+            ),
+            cluster_keys: self.cluster_keys(),
+            seed: config.seed,
+            modes,
+            gate_limits: GateLimits {
+                connections_per_address_max: config.gate.connections_per_address_max as usize,
+                idle_timeout: seconds(config.gate.idle_seconds),
+                // Three signs of life are asked for before a client counts as gone.
+                ping_interval: seconds(config.gate.idle_seconds) / 3,
+                messages_per_second: config.gate.messages_per_second_max,
+                messages_burst: config.gate.messages_per_second_max.saturating_mul(2),
+                ..GateLimits::default()
+            },
+            waits: Waits {
+                match_interval: Duration::from_millis(config.queue.interval_ms.into()),
+                session_ttl: seconds(config.token.session_expiry_seconds),
+                token_ttl: seconds(config.token.expiry_seconds),
+                tickets_max: config.queue.tickets_max as usize,
+                ..Waits::default()
+            },
+            registration: RegistrationConfig {
+                ttl,
+                start_timeout: RegistrationConfig::default().start_timeout.max(ttl * 2),
+                ..RegistrationConfig::default()
+            },
+            view: ViewConfig::default(),
+        })
+    }
+}
+
+/// The key that seals battle tokens, as netcode has it.
+pub(crate) fn token_key(key: &MasterKey) -> TokenKey {
+    TokenKey::from_bytes(key.kid, *key.key.as_bytes())
+}
+
+/// An address so many ports on; port 0 stays any free one.
+fn ports_for(listen: SocketAddr, further: u32) -> SocketAddr {
+    let port = match listen.port() {
+        0 => 0,
+        port => u16::try_from(u32::from(port) + further).unwrap_or(u16::MAX),
+    };
+    SocketAddr::new(listen.ip(), port)
+}
+
+#[cfg(test)]
+mod tests {
+    use tiltyard_engine::skirmish::Skirmish;
+
+    use super::*;
+
+    #[test]
+    fn modes_are_those_of_the_game_that_were_chosen() {
+        let mut config = Config::default();
+        let names = |config: &Config| -> Vec<String> {
+            Plan::modes_of::<Skirmish>(config).unwrap().into_iter().map(|mode| mode.name).collect()
+        };
+        assert_eq!(names(&config), ["skirmish", "duel", "melee", "war"]);
+        config.queue.modes = vec!["duel".into()];
+        config.battle.seconds = 7;
+        config.battle.rate_hz = 60;
+        config.queue.bots_after_seconds = 0;
+        let modes = Plan::modes_of::<Skirmish>(&config).unwrap();
+        assert_eq!(names(&config), ["duel"]);
+        assert_eq!((modes[0].ticks_max, modes[0].rate_hz, modes[0].bots_after), (420, 60, None));
+    }
+
+    #[test]
+    fn each_node_has_ports_of_its_own() {
+        let mut config = Config::default();
+        config.battle.workers = 3;
+        let keys = ClusterKeys::generate(0).unwrap();
+        let ports = |config: &Config| {
+            let plan = Plan::new(config.clone(), keys.clone());
+            [1, 2].map(|number| plan.node_config(number).listen.port())
+        };
+        assert_eq!(ports(&config), [0, 0]);
+        config.battle.listen.set_port(7710);
+        assert_eq!(ports(&config), [7710, 7713]);
+    }
+}

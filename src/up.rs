@@ -1,0 +1,105 @@
+//! `tiltyard up`: the whole house in one process, until it is told to end.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::json;
+use tiltyard_engine::Game;
+
+use crate::config::{Config, Flag};
+use crate::exit::{Exit, Usage};
+use crate::house::{House, Plan};
+use crate::keys::{self, ClusterKeys, KeysError};
+use crate::output::Output;
+use crate::stop::run_until_done;
+
+/// How the house is set up.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Battle nodes in this process, instead of the configuration's battle.nodes
+    #[arg(long, value_name = "N")]
+    nodes: Option<u16>,
+    /// Folder for everything that is kept, instead of the configuration's data
+    #[arg(long, value_name = "DIR")]
+    data: Option<std::path::PathBuf>,
+    /// Keep the directory in etcd; needs a build with it
+    #[arg(long, value_name = "URL")]
+    etcd: Option<String>,
+    /// Share tickets and presence through Redis; needs a build with it
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+    /// Keep accounts and results in MongoDB; needs a build with it
+    #[arg(long, value_name = "URL")]
+    mongodb: Option<String>,
+}
+
+impl UpArgs {
+    /// The settings that its flags override.
+    pub(crate) fn flags(&self) -> Vec<Flag> {
+        let nodes = self.nodes.map(|nodes| Flag::new("--nodes", "battle.nodes", nodes.to_string()));
+        let data = self.data.as_ref().map(|data| Flag::new("--data", "data", data.to_string_lossy()));
+        nodes.into_iter().chain(data).collect()
+    }
+
+    /// Runs the house until SIGINT or SIGTERM.
+    pub(crate) fn run<G: Game>(&self, output: Output, config: Config) -> anyhow::Result<Exit> {
+        self.refuse_services()?;
+        let keys = keys_of(output, &config)?;
+        let plan = Plan::new(config, keys);
+        run_until_done(|stop| async move {
+            let house = House::<G>::start(&plan).await?;
+            announce(output, &house);
+            stop.asked().await;
+            output.note("ending in order; once more ends at once");
+            house.close().await;
+            Ok(Exit::Fine)
+        })
+    }
+
+    fn refuse_services(&self) -> Result<(), Usage> {
+        let asked = [
+            ("etcd", &self.etcd, "the directory is kept in memory"),
+            ("redis", &self.redis, "tickets and presence are kept in memory"),
+            ("mongodb", &self.mongodb, "accounts and results are kept in a file"),
+        ];
+        match asked.into_iter().find(|(_, url, _)| url.is_some()) {
+            Some((name, _, instead)) => Err(Usage(format!("this build has no {name}: {instead}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The keys of the file; a house without any makes its own, once.
+fn keys_of(output: Output, config: &Config) -> anyhow::Result<ClusterKeys> {
+    let path = config.keys_file();
+    match keys::read(&path) {
+        Err(KeysError::Missing { .. }) => {}
+        read => return read.context("reading keys"),
+    }
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
+    let now_unix_ms = u64::try_from(since.as_millis()).context("the clock stands too far ahead")?;
+    let keys =
+        keys::create(&path, config.cluster.secret_file.0.path(), now_unix_ms).context("making keys")?;
+    output.note(format!("made keys in {}; keep the file secret", path.display()));
+    Ok(keys)
+}
+
+fn announce<G: Game>(output: Output, house: &House<G>) {
+    let nodes: Vec<_> = house.nodes().collect();
+    let mut lines = vec![format!("gate   {}", house.gate()), format!("http   {}", house.http())];
+    for (id, addresses) in &nodes {
+        let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        lines.push(format!("{id} {}", addresses.join(" ")));
+    }
+    lines.push("the house is up; Ctrl-C ends it in order".to_owned());
+    output.say(lines.join("\n"));
+    let nodes = nodes.iter().map(|(id, addresses)| {
+        json!({ "id": id, "address": addresses[0].to_string(), "addresses": addresses.iter().map(ToString::to_string).collect::<Vec<_>>() })
+    });
+    output.result(&json!({
+        "gate": house.gate(),
+        "http": house.http(),
+        "nodes": nodes.collect::<Vec<_>>(),
+    }));
+}
