@@ -308,3 +308,6 @@ impl<G: Game> FeedReader<G> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
