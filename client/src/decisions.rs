@@ -54,6 +54,8 @@ pub(crate) struct Decisions<G: Game> {
     unsent: usize,
     /// Inputs on their way: tick and when it was first sent.
     timed: VecDeque<(u32, Millis)>,
+    /// Ticks are being made; before, inputs wait for the battle's begin and not for the network.
+    runs: bool,
     made: u64,
     input_to_state: Latencies,
 }
@@ -74,6 +76,7 @@ impl<G: Game> Decisions<G> {
             decided: None,
             unsent: 0,
             timed: VecDeque::with_capacity(TIMED_MAX),
+            runs: false,
             made: 0,
             input_to_state: Latencies::default(),
         }
@@ -85,6 +88,7 @@ impl<G: Game> Decisions<G> {
         self.decided = None;
         self.unsent = 0;
         self.timed.clear();
+        self.runs = false;
     }
 
     /// A new session of the same battle: it has received nothing of what is unconfirmed.
@@ -122,6 +126,7 @@ impl<G: Game> Decisions<G> {
         while let Some((_, sent)) = self.timed.pop_front_if(|(of, _)| *of <= tick) {
             self.input_to_state.record(now.since(sent));
         }
+        self.runs = tick > 0;
         self.confirm(tick);
     }
 
@@ -141,17 +146,17 @@ impl<G: Game> Decisions<G> {
         redundancy: usize,
     ) {
         self.window.encode(out, seat, acknowledged, self.unsent.max(redundancy));
-        if let Some(newest) = self.window.newest_tick() {
-            for behind in (0..std::mem::take(&mut self.unsent)).rev() {
-                let tick = newest.saturating_sub(u32::try_from(behind).unwrap_or(u32::MAX));
-                if self.timed.back().is_some_and(|(last, _)| *last >= tick) {
-                    continue;
-                }
-                if self.timed.len() == TIMED_MAX {
-                    self.timed.pop_front();
-                }
-                self.timed.push_back((tick, now));
+        let unsent = std::mem::take(&mut self.unsent);
+        let Some(newest) = self.window.newest_tick().filter(|_| self.runs) else { return };
+        for behind in (0..unsent).rev() {
+            let tick = newest.saturating_sub(u32::try_from(behind).unwrap_or(u32::MAX));
+            if self.timed.back().is_some_and(|(last, _)| *last >= tick) {
+                continue;
             }
+            if self.timed.len() == TIMED_MAX {
+                self.timed.pop_front();
+            }
+            self.timed.push_back((tick, now));
         }
     }
 
