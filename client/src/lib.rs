@@ -3,6 +3,36 @@
 //! [`Player`] is the player as a state machine, [`BattleSession`] puts it on a socket. [`Mirror`] is its copy of the
 //! battle, kept by either feed; a [`Script`] decides what it does. [`LobbySession`] is the player at the gate, [`BotPlayer`]
 //! goes all the way from login to result, and [`run_swarm`] sends many of them.
+//!
+//! A player of the reference game, from a token file to what it saw:
+//! ```no_run
+//! # async fn example(text: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use tiltyard_client::{BattleSession, Bot, PlayerSettings};
+//! use tiltyard_engine::skirmish::Skirmish;
+//!
+//! let settings = PlayerSettings::default();
+//! let mut session = BattleSession::<Skirmish>::connect(text.parse()?, settings, Box::new(Bot)).await?;
+//! let report = session.run_for(Duration::from_secs(10)).await?;
+//! println!("{} states seen, {} differed, {:?}", report.ticks, report.desyncs, report.over);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A script of one's own decides from the mirrored battle:
+//! ```
+//! use tiltyard_client::{Script, View};
+//! use tiltyard_engine::skirmish::{FIRE, Input, Skirmish};
+//!
+//! struct Turret;
+//!
+//! impl Script<Skirmish> for Turret {
+//!     fn decide(&mut self, view: &mut View<'_, Skirmish>) -> Option<Input> {
+//!         let aim = view.rng.range(-3.0, 3.0);
+//!         Some(Input { aim, buttons: FIRE, ..Input::default() })
+//!     }
+//! }
+//! ```
 #![forbid(unsafe_code)]
 
 mod bot;
