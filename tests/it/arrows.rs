@@ -77,6 +77,15 @@ fn no_room_enters_another_one_than_drawn() {
 }
 
 #[test]
+fn every_drawn_arrow_is_walked() {
+    let built = built_arrows();
+    for (room, drawn) in drawing() {
+        let unused: Vec<_> = drawn.difference(&built[&room]).collect();
+        assert!(unused.is_empty(), "ARCHITECTURE.md draws {room} -> {unused:?}, which no manifest has");
+    }
+}
+
+#[test]
 fn engine_netcode_and_api_know_nobody() {
     let arrows = built_arrows();
     for room in ["engine", "netcode", "api"] {
@@ -171,4 +180,12 @@ fn engine_has_no_clock_socket_thread_or_file() {
     let words = ["std::net", "std::fs", "std::thread", "std::time", "tokio", "tracing::"];
     let found = lines_with("engine", None, &words);
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn engine_and_netcode_forbid_unsafe_code() {
+    for room in ["engine", "netcode"] {
+        let face = fs::read_to_string(root().join(room).join("src/lib.rs")).expect("a crate has a face");
+        assert!(face.contains("#![forbid(unsafe_code)]"), "{room}");
+    }
 }
