@@ -238,6 +238,13 @@ impl<G: Game> Node<G> {
         self.shared.placed().len()
     }
 
+    /// The battles that are reserved or running, each with the socket of the worker that serves it.
+    #[must_use]
+    pub fn running(&self) -> Vec<(BattleId, SocketAddr)> {
+        let address = |placed: &Placed| self.shared.workers[placed.worker].address;
+        self.shared.placed().iter().map(|(battle, placed)| (*battle, address(placed))).collect()
+    }
+
     /// Ends in order: leaves the directory, ends the battles, closes their recordings, brings their results out for
     /// at most `grace`. What is not settled by then stays in the outbox.
     pub async fn shutdown(self, grace: Duration) {
