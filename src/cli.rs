@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::bench::BenchArgs;
+use crate::bots::BotsArgs;
 use crate::config::Flag;
 use crate::config::command::ConfigCommand;
+use crate::connect::ConnectArgs;
+use crate::demo::DemoArgs;
 use crate::exit::Usage;
 use crate::keys::command::KeysCommand;
 use crate::replay::ReplayCommand;
+use crate::token::TokenCommand;
 use crate::up::UpArgs;
 
 /// The whole command line.
@@ -21,8 +25,9 @@ use crate::up::UpArgs;
     subcommand_required = true,
     arg_required_else_help = true,
     after_help = "Examples:
+  tiltyard demo
+  tiltyard up
   tiltyard config print
-  tiltyard keys new
 
 Exit codes: 0 fine, 1 the thing asked about failed, 2 usage or configuration."
 )]
@@ -50,6 +55,15 @@ pub(crate) struct Globals {
 /// What can be asked for.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Show the whole house in small: bots log in, are matched and fight; their recordings are verified
+    #[command(after_help = "Examples:
+  tiltyard demo
+  tiltyard demo --players 4 --battles 8 --seconds 5 --seed 7
+  tiltyard demo --lane datagram --feed frame --out replays --json
+
+Bad tokens and random datagrams are sent on purpose; that they are refused is part of the demo.
+Exit codes: 0 all is well, 1 something was lost, diverged or is missing.")]
+    Demo(DemoArgs),
     /// Show the configuration with where each value came from, or judge it
     #[command(
         subcommand,
@@ -74,6 +88,26 @@ pub(crate) enum Command {
 
 With --json the one object comes as soon as all is ready.")]
     Up(UpArgs),
+    /// Get, show or judge battle tokens
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  tiltyard token issue --mode skirmish --out t.token
+  tiltyard token check t.token"
+    )]
+    Token(TokenCommand),
+    /// Play a battle with a token, as one test client
+    #[command(after_help = "Examples:
+  tiltyard connect --token t.token
+  tiltyard connect --token t.token --script idle --seconds 5 --feed frame --json")]
+    Connect(ConnectArgs),
+    /// Send bots through the whole lobby of a running house
+    #[command(after_help = "Examples:
+  tiltyard bots --players 10
+  tiltyard bots --gate ws://127.0.0.1:7700 --players 20 --battles 3 --mode duel
+
+Bad links (loss, delay, jitter) are not in this build.")]
+    Bots(BotsArgs),
     /// Look into recordings and prove them
     #[command(
         subcommand,
@@ -101,8 +135,14 @@ impl Cli {
         };
         let mut flags = self.globals.set.iter().map(split).collect::<Result<Vec<_>, _>>()?;
         flags.extend(match &self.command {
-            Command::Config(_) | Command::Replay(_) | Command::Bench(_) => Vec::new(),
+            Command::Config(_)
+            | Command::Connect(_)
+            | Command::Bots(_)
+            | Command::Replay(_)
+            | Command::Bench(_) => Vec::new(),
+            Command::Token(token) => token.flags(),
             Command::Keys(keys) => keys.flags(),
+            Command::Demo(demo) => demo.flags(),
             Command::Up(up) => up.flags(),
         });
         Ok(flags)

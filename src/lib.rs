@@ -12,10 +12,16 @@
 //! # }
 //! ```
 
+mod bots;
 mod cli;
+mod connect;
+mod demo;
 mod program;
 mod text;
+mod time;
+mod token;
 mod up;
+mod wishes;
 
 pub mod bench;
 pub mod config;

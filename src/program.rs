@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use tiltyard_engine::Game;
 
 use crate::cli::{Cli, Command};
-use crate::config::{Config, Sources};
+use crate::config::{Source, Sources};
 use crate::exit::{Exit, Usage};
 use crate::output::{Output, Reader};
 
@@ -79,22 +79,30 @@ fn answer<G: Game>(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
         Command::Config(command) => return Ok(command.run(output, loaded)),
         command => command,
     };
-    let config = loaded?.config;
-    log_to_stderr(&config)?;
+    let loaded = loaded?;
+    // Who serves tells what happens; for everybody else that is noise around the answer, unless it is asked for.
+    let serves = matches!(command, Command::Up(_));
+    let quiet = !serves && loaded.source("log") == Some(&Source::Default);
+    let config = loaded.config;
+    log_to_stderr(if quiet { "warn" } else { config.log.as_str() })?;
     match command {
         Command::Config(_) => unreachable!("answered above"),
         Command::Keys(command) => command.run(output, &config),
+        Command::Demo(args) => args.run::<G>(output, config),
         Command::Up(args) => args.run::<G>(output, config),
+        Command::Token(command) => command.run::<G>(output, &config),
+        Command::Connect(args) => args.run::<G>(output),
+        Command::Bots(args) => args.run::<G>(output, &config),
         Command::Replay(command) => command.run::<G>(output),
         Command::Bench(args) => args.run::<G>(output),
     }
 }
 
 /// Sends log lines to standard error, coloured on a terminal only.
-fn log_to_stderr(config: &Config) -> anyhow::Result<()> {
+fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
     use std::io::IsTerminal as _;
-    let filter = tracing_subscriber::EnvFilter::try_new(config.log.as_str())
-        .map_err(|error| Usage(format!("log: {error}")))?;
+    let filter =
+        tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| Usage(format!("log: {error}")))?;
     let ansi = std::io::stderr().is_terminal();
     // A program that embeds this one may have set its own subscriber, which then stays.
     let _ = tracing_subscriber::fmt()

@@ -1,7 +1,5 @@
 //! `tiltyard up`: the whole house in one process, until it is told to end.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
@@ -13,6 +11,7 @@ use crate::house::{House, Plan};
 use crate::keys::{self, ClusterKeys, KeysError};
 use crate::output::Output;
 use crate::stop::run_until_done;
+use crate::time::now_unix_ms;
 
 /// How the house is set up.
 #[derive(Clone, Debug, Args)]
@@ -77,10 +76,8 @@ fn keys_of(output: Output, config: &Config) -> anyhow::Result<ClusterKeys> {
         Err(KeysError::Missing { .. }) => {}
         read => return read.context("reading keys"),
     }
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
-    let now_unix_ms = u64::try_from(since.as_millis()).context("the clock stands too far ahead")?;
     let keys =
-        keys::create(&path, config.cluster.secret_file.0.path(), now_unix_ms).context("making keys")?;
+        keys::create(&path, config.cluster.secret_file.0.path(), now_unix_ms()?).context("making keys")?;
     output.note(format!("made keys in {}; keep the file secret", path.display()));
     Ok(keys)
 }

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tiltyard_battle::{Node, NodeReport};
-use tiltyard_cluster::Clock;
 use tiltyard_cluster::control::{ControlClient, NodeCalls};
 use tiltyard_cluster::directory::{Directory, MemoryDirectory};
+use tiltyard_cluster::{BattleId, Clock};
 use tiltyard_engine::Game;
 use tiltyard_lobby::Lobby;
 use tiltyard_lobby::store::{EmbeddedStore, Store};
@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 pub use self::plan::Plan;
+pub(crate) use self::plan::token_key;
 
 /// How long a lobby may take to list the nodes after its start.
 const READY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -92,6 +93,14 @@ impl<G: Game> House<G> {
     /// Battles that are reserved or running.
     pub fn battles(&self) -> usize {
         self.nodes.iter().map(Node::battles).sum()
+    }
+
+    /// The battles that run, each with its node's number from 0 and the socket that serves it.
+    pub fn running(&self) -> Vec<(BattleId, usize, SocketAddr)> {
+        let of = |(number, node): (usize, &Node<G>)| {
+            node.running().into_iter().map(move |(battle, address)| (battle, number, address))
+        };
+        self.nodes.iter().enumerate().flat_map(of).collect()
     }
 
     /// Ends in order: no new battles, running ones are ended and their recordings closed, results reach the store,

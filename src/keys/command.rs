@@ -1,7 +1,6 @@
 //! `tiltyard keys`: makes and rotates the keys of a cluster.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -10,6 +9,7 @@ use serde_json::json;
 use crate::config::{Config, Flag};
 use crate::exit::Exit;
 use crate::output::Output;
+use crate::time::now_unix_ms;
 
 /// What to do with the keys.
 #[derive(Clone, Debug, Subcommand)]
@@ -81,9 +81,4 @@ fn warn_of_early_rotation(output: Output, config: &Config, keys: &super::Cluster
             age_ms / 1_000,
         ));
     }
-}
-
-fn now_unix_ms() -> anyhow::Result<u64> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
-    u64::try_from(since.as_millis()).context("the clock stands too far ahead")
 }

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use tiltyard_engine::Game;
 
+pub(crate) use self::verify::bytes_of;
 pub use self::verify::{Checked, verify_all, verify_file};
 use crate::exit::{Exit, Usage};
 use crate::output::Output;
@@ -64,7 +65,7 @@ impl ReplayCommand {
 }
 
 /// The recordings that the paths name, each folder's in the order of their names.
-fn recordings(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn recordings(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for path in paths {
         let metadata = fs::metadata(path).with_context(|| path.display().to_string())?;

@@ -1,0 +1,127 @@
+//! `tiltyard bots`: test clients through a whole lobby.
+
+use clap::Args;
+use serde_json::json;
+use tiltyard_client::{BotSettings, PlayerSettings, SwarmReport, SwarmSettings, run_swarm};
+use tiltyard_engine::Game;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::output::{Output, Table};
+use crate::stop::{Stop, run_until_done};
+use crate::token::gate_of;
+use crate::wishes::{FeedName, LaneName};
+
+/// How many bots go where.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BotsArgs {
+    /// The gate; without it the configuration's gate.listen
+    #[arg(long, value_name = "URL")]
+    gate: Option<String>,
+    /// How many bots
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    players: u32,
+    /// How many battles each of them plays, one after the other
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    battles: u32,
+    /// The mode to queue for; without it the gate's first
+    #[arg(long, value_name = "NAME")]
+    mode: Option<String>,
+    /// The feed
+    #[arg(long, value_enum, default_value_t)]
+    feed: FeedName,
+    /// How messages travel
+    #[arg(long, value_enum, default_value_t)]
+    lane: LaneName,
+}
+
+impl BotsArgs {
+    /// Sends the bots.
+    pub(crate) fn run<G: Game>(&self, output: Output, config: &Config) -> anyhow::Result<Exit> {
+        let gate = gate_of(self.gate.as_deref(), config)?;
+        let swarm = SwarmSettings {
+            bot: BotSettings {
+                mode: self.mode.clone(),
+                feed: self.feed.into(),
+                player: PlayerSettings { lane: self.lane.into(), ..PlayerSettings::default() },
+                ..BotSettings::new(&gate)
+            },
+            players: self.players as usize,
+            battles: self.battles as usize,
+            name: "bot-".to_owned(),
+        };
+        let bar = output.progress("bots are playing", 0);
+        let report = run_until_done(|stop| async move {
+            let asked = wish_of(&stop);
+            Ok(run_swarm::<G>(swarm, asked).await)
+        })?;
+        bar.finish_and_clear();
+        output.say(describe(&report));
+        output.result(&json!({
+            "players": report.players,
+            "logged_in": report.logged_in,
+            "joined": report.joined,
+            "finished": report.finished,
+            "refused": report.refused,
+            "desyncs": report.desyncs + report.disagreed as u64,
+            "battles": report.battles.len(),
+            "results": report.results,
+            "input_to_state_ms": {
+                "p50": report.input_to_state.quantile_ms(0.5),
+                "p99": report.input_to_state.quantile_ms(0.99),
+            },
+            "reconnects": report.reconnects,
+            "bytes_per_player_s": { "up": report.up_per_player_s, "down": report.down_per_player_s },
+            "lane_bytes": { "kcp": report.lane_bytes.kcp, "datagram": report.lane_bytes.datagram },
+        }));
+        let complete = report.finished == self.players as usize * self.battles as usize;
+        Ok(if report.is_flawless() && complete { Exit::Fine } else { Exit::Failed })
+    }
+}
+
+/// The wish to end, as a swarm hears it.
+pub(crate) fn wish_of(stop: &Stop) -> watch::Receiver<bool> {
+    let (wish, asked) = watch::channel(false);
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        stop.asked().await;
+        wish.send_replace(true);
+    });
+    asked
+}
+
+/// Why bots did not come to the end, each reason with how many it stopped.
+pub(crate) fn failures(report: &SwarmReport) -> Vec<(String, usize)> {
+    let mut reasons: Vec<(String, usize)> = Vec::new();
+    for error in report.bots.iter().filter_map(|bot| bot.error.as_ref()) {
+        let text = error.to_string();
+        match reasons.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, count)) => *count += 1,
+            None => reasons.push((text, 1)),
+        }
+    }
+    reasons
+}
+
+fn describe(report: &SwarmReport) -> String {
+    let mut table = Table::new(["bots", ""]);
+    let mut row = |what: &str, value: String| table.row([what.to_owned(), value]);
+    row("logged in", format!("{} of {}", report.logged_in, report.players));
+    row("joined a battle", report.joined.to_string());
+    row("played it to its end", report.finished.to_string());
+    row("battles", report.battles.len().to_string());
+    row("states that differed", (report.desyncs + report.disagreed as u64).to_string());
+    row("sessions taken up again", report.reconnects.to_string());
+    row("bytes a player and second, up", format!("{:.0}", report.up_per_player_s));
+    row("bytes a player and second, down", format!("{:.0}", report.down_per_player_s));
+    let mut text = format!("{table}\n\nfrom input to state, ms");
+    for share in [0.5, 0.9, 0.99, 1.0] {
+        let ms = report.input_to_state.quantile_ms(share);
+        text.push_str(&format!("\n  {:>3.0} % within {ms:>5}", share * 100.0));
+    }
+    for (reason, count) in failures(report) {
+        text.push_str(&format!("\n{count} times: {reason}"));
+    }
+    text
+}

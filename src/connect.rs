@@ -1,0 +1,126 @@
+//! `tiltyard connect`: one test client with a battle token.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::json;
+use tiltyard_client::{BattleSession, Over, PlayerSettings, Report, SCRIPTS, script};
+use tiltyard_engine::Game;
+use tiltyard_netcode::Feed;
+
+use crate::exit::{Exit, Usage};
+use crate::output::Output;
+use crate::stop::run_until_done;
+use crate::token;
+use crate::wishes::{FeedName, LaneName};
+
+/// Which battle, and how to play.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// The token file
+    #[arg(long, value_name = "FILE")]
+    token: PathBuf,
+    /// Who plays: bot, the game's scripted player, or idle, who only watches
+    #[arg(long, value_name = "NAME", default_value = "bot")]
+    script: String,
+    /// Leave after so many seconds; without it the battle is played to its end
+    #[arg(long, value_name = "S")]
+    seconds: Option<u32>,
+    /// The feed; mixed counts as snapshot, as there is one player only
+    #[arg(long, value_enum, default_value_t = FeedName::Snapshot)]
+    feed: FeedName,
+    /// How messages travel
+    #[arg(long, value_enum, default_value_t)]
+    lane: LaneName,
+}
+
+impl ConnectArgs {
+    /// Plays.
+    pub(crate) fn run<G: Game>(&self, output: Output) -> anyhow::Result<Exit> {
+        let file = token::read(&self.token)?;
+        let unknown = || Usage(format!("--script {}: the scripts are {}", self.script, SCRIPTS.join(", ")));
+        let script = script::<G>(&self.script).ok_or_else(unknown)?;
+        let settings = PlayerSettings {
+            feed: if self.feed == FeedName::Frame { Feed::Frame } else { Feed::Snapshot },
+            lane: self.lane.into(),
+            ..PlayerSettings::default()
+        };
+        let time = self.seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        let report = run_until_done(|stop| async move {
+            let session = BattleSession::<G>::connect(file, settings, script).await;
+            let mut session = session.context("opening a socket")?;
+            let ends = async {
+                match time {
+                    Some(time) => tokio::select! {
+                        () = stop.asked() => {}
+                        () = tokio::time::sleep(time) => {}
+                    },
+                    None => stop.asked().await,
+                }
+            };
+            session.run(ends).await.context("the socket")
+        })?;
+        Ok(conclude(output, &report))
+    }
+}
+
+fn conclude(output: Output, report: &Report) -> Exit {
+    let hash = report.state_hash.map(|hash| hash.to_string());
+    output.say(describe(report));
+    output.result(&json!({
+        "joined": report.place.is_some(),
+        "ticks": report.ticks,
+        "refused": report.refused().map(|reason| reason.to_string()),
+        "over": over(report.over),
+        "rtt_ms": report.rtt_ms,
+        "state_hash": hash,
+        "agrees": report.agrees,
+        "desyncs": report.desyncs,
+        "inputs": report.inputs,
+        "input_to_state_ms": {
+            "p50": report.input_to_state.quantile_ms(0.5),
+            "p99": report.input_to_state.quantile_ms(0.99),
+        },
+        "reconnects": report.reconnects,
+    }));
+    // Leaving a battle that one was in is no failure, by wish or by signal.
+    let fine = matches!(report.over, Some(Over::Ended(_) | Over::Left)) && report.place.is_some();
+    let in_step = report.desyncs == 0 && report.agrees != Some(false);
+    if fine && in_step { Exit::Fine } else { Exit::Failed }
+}
+
+/// How it ended, in words.
+fn over(over: Option<Over>) -> String {
+    match over {
+        Some(Over::Ended(_)) => "the battle ended".to_owned(),
+        Some(Over::Refused(reason)) => format!("refused: {reason}"),
+        Some(Over::Closed(reason)) => format!("the session ended: {reason}"),
+        Some(Over::Unreadable) => "the battle is of another game or version".to_owned(),
+        Some(Over::Left) => "left".to_owned(),
+        None => "goes on".to_owned(),
+    }
+}
+
+fn describe(report: &Report) -> String {
+    let Some(place) = report.place else { return over(report.over) };
+    let tick = report.newest_tick.map_or(0, |tick| tick.0);
+    let rtt = report.rtt_ms.map_or("unknown".to_owned(), |ms| format!("{ms} ms"));
+    let hash = report.state_hash.map_or("none".to_owned(), |hash| hash.to_string());
+    let agrees = match report.agrees {
+        Some(true) => ", which is the battle's own",
+        Some(false) => ", WHICH IS NOT the battle's own",
+        None => "",
+    };
+    format!(
+        "seat {} of team {}: {}\nsaw {} states up to tick {tick}, sent {} inputs, round trip {rtt}\n\
+         last state {hash}{agrees}; {} states differed",
+        place.seat,
+        place.team,
+        over(report.over),
+        report.ticks,
+        report.inputs,
+        report.desyncs,
+    )
+}
