@@ -25,12 +25,20 @@ pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// How many ticks a killed process may lose: so often the open frame is written ahead of its end.
 const CHECKPOINT_TICKS: u32 = 3;
 
+/// Which recording is meant. A battle that comes back under a higher epoch gets one of its own, perhaps before the
+/// older one is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    battle: u64,
+    epoch: u32,
+}
+
 /// What the recording thread is asked to do.
 enum Job {
-    Open { battle: u64, path: PathBuf, header: Box<Header>, settings: Settings },
-    Tick { battle: u64, tick: u32, record: Vec<u8>, hash: u64 },
-    Keyframe { battle: u64, tick: u32, state: Vec<u8>, parts: Vec<u64> },
-    Finish { battle: u64, ended: Ended, outcome: Vec<u8>, final_hash: u64, then: Then },
+    Open { key: Key, path: PathBuf, header: Box<Header>, settings: Settings },
+    Tick { key: Key, tick: u32, record: Vec<u8>, hash: u64 },
+    Keyframe { key: Key, tick: u32, state: Vec<u8>, parts: Vec<u64> },
+    Finish { key: Key, ended: Ended, outcome: Vec<u8>, final_hash: u64, then: Then },
     Stop,
 }
 
@@ -59,7 +67,7 @@ pub struct Recorder {
 
 /// What a battle's room holds of its recording.
 pub struct RoomRecording {
-    battle: u64,
+    key: Key,
     queue: SyncSender<Job>,
     spare: Arc<crossing::Spare>,
     counters: Arc<RecordingCounters>,
@@ -128,16 +136,16 @@ impl RecorderHandle {
     /// Begins a battle's recording.
     #[must_use]
     pub fn open(&self, header: Header, settings: Settings) -> RoomRecording {
-        let battle = header.battle;
+        let key = Key { battle: header.battle, epoch: settings.epoch };
         let mut room = RoomRecording {
-            battle,
+            key,
             queue: self.queue.clone(),
             spare: self.spare.clone(),
             counters: self.counters.clone(),
             lost: false,
         };
-        let path = self.path(battle, settings.epoch);
-        room.give(Job::Open { battle, path, header: Box::new(header), settings });
+        let path = self.path(key.battle, key.epoch);
+        room.give(Job::Open { key, path, header: Box::new(header), settings });
         room
     }
 }
@@ -147,18 +155,18 @@ impl RoomRecording {
     pub fn tick(&mut self, tick: u32, record: &[u8], hash: u64) {
         let mut bytes = self.spare.take();
         bytes.extend_from_slice(record);
-        self.give(Job::Tick { battle: self.battle, tick, record: bytes, hash });
+        self.give(Job::Tick { key: self.key, tick, record: bytes, hash });
     }
 
     /// Hands over the state after the newest tick, and the hashes of its parts.
     pub fn keyframe(&mut self, tick: u32, state: Vec<u8>, parts: &[u64]) {
-        self.give(Job::Keyframe { battle: self.battle, tick, state, parts: parts.to_vec() });
+        self.give(Job::Keyframe { key: self.key, tick, state, parts: parts.to_vec() });
     }
 
     /// Closes the recording; `then` learns what it is known by, or nothing if it is incomplete. Waits for the queue:
     /// a battle ends once.
     pub fn finish(self, ended: Ended, outcome: Vec<u8>, final_hash: u64, then: Then) {
-        let job = Job::Finish { battle: self.battle, ended, outcome, final_hash, then };
+        let job = Job::Finish { key: self.key, ended, outcome, final_hash, then };
         if let Err(refused) = self.queue.send(job)
             && let Job::Finish { then, .. } = refused.0
         {
@@ -173,7 +181,8 @@ impl RoomRecording {
         if self.queue.try_send(job).is_err() {
             self.lost = true;
             self.counters.queue_full.fetch_add(1, Ordering::Relaxed);
-            warn!(battle = self.battle, "the recording queue is full: this recording is incomplete");
+            let Key { battle, epoch } = self.key;
+            warn!(battle, epoch, "the recording queue is full: this recording is incomplete");
         }
     }
 }
@@ -207,7 +216,7 @@ mod crossing {
 
 /// The thread's side.
 struct WriterThread {
-    files: BTreeMap<u64, File>,
+    files: BTreeMap<Key, File>,
     spare: Arc<crossing::Spare>,
     counters: Arc<RecordingCounters>,
 }
@@ -237,32 +246,30 @@ impl WriterThread {
 
     fn work(&mut self, job: Job) {
         match job {
-            Job::Open { battle, path, header, settings } => {
-                match FileWriter::create(&path, &header, settings) {
-                    Ok(writer) => {
-                        self.files.insert(battle, File { writer, reported: false });
-                    }
-                    Err(error) => {
-                        self.counters.incomplete.fetch_add(1, Ordering::Relaxed);
-                        warn!(battle, path = %path.display(), %error, "no recording of this battle");
-                    }
+            Job::Open { key, path, header, settings } => match FileWriter::create(&path, &header, settings) {
+                Ok(writer) => {
+                    self.files.insert(key, File { writer, reported: false });
                 }
-            }
-            Job::Tick { battle, tick, record, hash } => {
-                self.with(battle, |file| file.writer().append(tick, &record, hash));
+                Err(error) => {
+                    self.counters.incomplete.fetch_add(1, Ordering::Relaxed);
+                    warn!(battle = key.battle, path = %path.display(), %error, "no recording of this battle");
+                }
+            },
+            Job::Tick { key, tick, record, hash } => {
+                self.with(key, |file| file.writer().append(tick, &record, hash));
                 self.spare.give(record);
                 if tick.is_multiple_of(CHECKPOINT_TICKS) {
-                    self.with(battle, FileWriter::checkpoint);
+                    self.with(key, FileWriter::checkpoint);
                 }
             }
-            Job::Keyframe { battle, tick, state, parts } => {
-                self.with(battle, |file| file.writer().hash_parts(&parts));
-                self.with(battle, |file| file.writer().keyframe(tick, &state));
+            Job::Keyframe { key, tick, state, parts } => {
+                self.with(key, |file| file.writer().hash_parts(&parts));
+                self.with(key, |file| file.writer().keyframe(tick, &state));
             }
-            Job::Finish { battle, ended, outcome, final_hash, then } => {
-                let sealed = self.files.remove(&battle).and_then(|mut file| {
+            Job::Finish { key, ended, outcome, final_hash, then } => {
+                let sealed = self.files.remove(&key).and_then(|mut file| {
                     let sealed = file.writer.finish(ended, &outcome, final_hash);
-                    let path = file.writer.path().display();
+                    let (battle, path) = (key.battle, file.writer.path().display());
                     match &sealed {
                         Ok(sealed) => info!(battle, %path, bytes = sealed.bytes, "recording closed"),
                         Err(error) => warn!(battle, %path, %error, "recording is incomplete"),
@@ -279,21 +286,21 @@ impl WriterThread {
     }
 
     /// Runs a write; the first error of a recording is reported, the battle goes on.
-    fn with(&mut self, battle: u64, write: impl FnOnce(&mut FileWriter) -> Result<(), WriteError>) {
-        let Some(file) = self.files.get_mut(&battle) else { return };
+    fn with(&mut self, key: Key, write: impl FnOnce(&mut FileWriter) -> Result<(), WriteError>) {
+        let Some(file) = self.files.get_mut(&key) else { return };
         if let Err(error) = write(&mut file.writer)
             && !std::mem::replace(&mut file.reported, true)
         {
-            warn!(battle, %error, "recording is incomplete from here on");
+            warn!(battle = key.battle, epoch = key.epoch, %error, "recording is incomplete from here on");
         }
     }
 
     fn sync(&mut self) {
-        for (battle, file) in &mut self.files {
+        for (key, file) in &mut self.files {
             if let Err(error) = file.writer.sync()
                 && !std::mem::replace(&mut file.reported, true)
             {
-                warn!(battle, %error, "recording is incomplete from here on");
+                warn!(battle = key.battle, epoch = key.epoch, %error, "recording is incomplete from here on");
             }
         }
     }

@@ -66,6 +66,37 @@ fn a_recording_is_written_while_the_battle_runs_and_verified_by_simulation() {
 }
 
 #[test]
+fn a_battle_that_comes_back_under_a_higher_epoch_has_a_recording_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = Recorder::start(folder.path()).unwrap();
+    // The older copy is closed only after the newer one began, as a released battle is.
+    let mut old = Room::<Pushing>::new(BattleId(1), Epoch(1), spec(0, 120), SETTINGS).unwrap();
+    old.record(recorder.handle().open(header(1), Settings::new(1, 30)));
+    old.open(0);
+    let mut out = Outgoing::default();
+    assert!(old.poll(old.next_us(), &mut out).is_none());
+    let mut new = Room::<Pushing>::new(BattleId(1), Epoch(2), spec(0, 120), SETTINGS).unwrap();
+    new.record(recorder.handle().open(header(1), Settings::new(2, 30)));
+    new.open(0);
+    let old_end = old.abort(&mut out);
+    old.close_recording(&old_end, Box::new(|sealed| assert_eq!(sealed.unwrap().last_tick, 1)));
+    let new_end = loop {
+        if let Some(end) = new.poll(new.next_us(), &mut out) {
+            break end;
+        }
+    };
+    new.close_recording(&new_end, Box::new(|_| ()));
+    let handle = recorder.handle();
+    recorder.stop();
+    for (epoch, ticks) in [(1, 1), (2, 120)] {
+        let file = std::fs::File::open(handle.path(1, epoch)).unwrap();
+        let verdict = verify::<Pushing>(file, OnDamage::Stop, |_| {}).unwrap();
+        assert!(verdict.verified && verdict.complete, "epoch {epoch}: {verdict:?}");
+        assert_eq!(verdict.ticks, ticks, "epoch {epoch}");
+    }
+}
+
+#[test]
 fn a_disk_that_refuses_costs_the_recording_and_not_the_battle() {
     let folder = tempfile::tempdir().unwrap();
     let recorder = Recorder::start(folder.path()).unwrap();
