@@ -1,6 +1,6 @@
 //! Seats: who sits where, over which connection, and how far each client is.
 
-use tiltyard_engine::{Command, Roster, Seat, SeatRole, Tick};
+use tiltyard_engine::{COMMANDS_MAX, Command, Roster, SEATS_MAX, Seat, SeatRole, Tick};
 use tiltyard_netcode::{ConnectionId, Feed};
 
 /// One client of a battle: its connection, its feed and how far it is.
@@ -90,9 +90,10 @@ impl Seats {
     pub fn join(&mut self, seat: Seat, client: Client) {
         assert!(self.is_for_player(seat), "seat {seat:?} was checked at admission");
         let state = &mut self.seats[seat.index()];
-        self.commands.push(if state.joined { Command::Replaced(seat) } else { Command::Joined(seat) });
+        let command = if state.joined { Command::Replaced(seat) } else { Command::Joined(seat) };
         state.joined = true;
         state.client = Some(client);
+        self.note(command);
     }
 
     /// A connection is gone. Nothing happens if a newer one holds the seat already.
@@ -101,7 +102,7 @@ impl Seats {
             && state.client.as_ref().is_some_and(|client| client.connection == connection)
         {
             state.client = None;
-            self.commands.push(Command::Left(seat));
+            self.note(Command::Left(seat));
         }
     }
 
@@ -139,5 +140,42 @@ impl Seats {
     pub fn take_commands(&mut self, into: &mut Vec<Command>) {
         into.clear();
         into.append(&mut self.commands);
+    }
+
+    /// Notes what happened since the last tick; of the same thing twice only the last time counts. A client can come
+    /// and go as often as it likes before the first tick: there are at most [`COMMANDS_PER_SEAT_MAX`] of a seat.
+    fn note(&mut self, command: Command) {
+        self.commands.retain(|noted| *noted != command);
+        self.commands.push(command);
+    }
+}
+
+/// A seat can be joined, left and replaced.
+const COMMANDS_PER_SEAT_MAX: usize = 3;
+
+const _: () = assert!(SEATS_MAX * COMMANDS_PER_SEAT_MAX <= COMMANDS_MAX, "a record takes what is noted");
+
+#[cfg(test)]
+mod tests {
+    use tiltyard_engine::{RosterSeat, Team};
+
+    use super::*;
+
+    #[test]
+    fn a_client_that_comes_and_goes_at_will_does_not_fill_the_record() {
+        let seat = RosterSeat { player: 1, team: Team(0), role: SeatRole::Human, loadout: 0 };
+        let mut seats = Seats::new(&Roster { seats: vec![seat; 2] });
+        seats.join(Seat(1), Client::new(ConnectionId(0), Feed::Frame));
+        for number in 1..=COMMANDS_MAX as u64 {
+            seats.join(Seat(0), Client::new(ConnectionId(number), Feed::Frame));
+            seats.leave(Seat(0), ConnectionId(number));
+        }
+        let mut commands = Vec::new();
+        seats.take_commands(&mut commands);
+        let of_the_busy = [Command::Joined(Seat(0)), Command::Replaced(Seat(0)), Command::Left(Seat(0))];
+        assert_eq!(commands[0], Command::Joined(Seat(1)));
+        assert_eq!(commands[1..], of_the_busy);
+        seats.take_commands(&mut commands);
+        assert!(commands.is_empty());
     }
 }
