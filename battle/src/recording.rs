@@ -35,10 +35,36 @@ struct Key {
 
 /// What the recording thread is asked to do.
 enum Job {
-    Open { key: Key, path: PathBuf, header: Box<Header>, settings: Settings },
-    Tick { key: Key, tick: u32, record: Vec<u8>, hash: u64 },
-    Keyframe { key: Key, tick: u32, state: Vec<u8>, parts: Vec<u64> },
-    Finish { key: Key, ended: Ended, outcome: Vec<u8>, final_hash: u64, then: Then },
+    Open {
+        key: Key,
+        path: PathBuf,
+        header: Box<Header>,
+        settings: Settings,
+    },
+    Tick {
+        key: Key,
+        tick: u32,
+        record: Vec<u8>,
+        hash: u64,
+    },
+    Keyframe {
+        key: Key,
+        tick: u32,
+        state: Vec<u8>,
+        parts: Vec<u64>,
+    },
+    Finish {
+        key: Key,
+        ended: Ended,
+        outcome: Vec<u8>,
+        final_hash: u64,
+        then: Then,
+    },
+    /// Closes a recording that lacks ticks: it gets no end, so that nobody takes it for whole.
+    GiveUp {
+        key: Key,
+        then: Then,
+    },
     Stop,
 }
 
@@ -50,7 +76,7 @@ pub type Then = Box<dyn FnOnce(Option<Sealed>) + Send>;
 pub struct RecordingCounters {
     /// Ticks that found the queue full.
     pub queue_full: AtomicU64,
-    /// Recordings that are incomplete because of the queue or the disk.
+    /// Closed recordings that are incomplete because of the queue or the disk.
     pub incomplete: AtomicU64,
     /// Recordings that were closed whole.
     pub finished: AtomicU64,
@@ -166,9 +192,13 @@ impl RoomRecording {
     /// Closes the recording; `then` learns what it is known by, or nothing if it is incomplete. Waits for the queue:
     /// a battle ends once.
     pub fn finish(self, ended: Ended, outcome: Vec<u8>, final_hash: u64, then: Then) {
-        let job = Job::Finish { key: self.key, ended, outcome, final_hash, then };
+        let job = if self.lost {
+            Job::GiveUp { key: self.key, then }
+        } else {
+            Job::Finish { key: self.key, ended, outcome, final_hash, then }
+        };
         if let Err(refused) = self.queue.send(job)
-            && let Job::Finish { then, .. } = refused.0
+            && let Job::Finish { then, .. } | Job::GiveUp { then, .. } = refused.0
         {
             then(None);
         }
@@ -250,8 +280,8 @@ impl WriterThread {
                 Ok(writer) => {
                     self.files.insert(key, File { writer, reported: false });
                 }
+                // Counted when the battle ends.
                 Err(error) => {
-                    self.counters.incomplete.fetch_add(1, Ordering::Relaxed);
                     warn!(battle = key.battle, path = %path.display(), %error, "no recording of this battle");
                 }
             },
@@ -280,6 +310,15 @@ impl WriterThread {
                     if sealed.is_some() { &self.counters.finished } else { &self.counters.incomplete };
                 counter.fetch_add(1, Ordering::Relaxed);
                 then(sealed);
+            }
+            Job::GiveUp { key, then } => {
+                if let Some(mut file) = self.files.remove(&key)
+                    && let Err(error) = file.writer.sync()
+                {
+                    warn!(battle = key.battle, epoch = key.epoch, %error, "the start of a recording is lost");
+                }
+                self.counters.incomplete.fetch_add(1, Ordering::Relaxed);
+                then(None);
             }
             Job::Stop => {}
         }

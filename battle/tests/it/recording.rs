@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
-use tiltyard_battle::{Outgoing, Recorder, Room, RoomSettings};
+use tiltyard_battle::{Outgoing, QUEUE_MAX, Recorder, Room, RoomSettings};
 use tiltyard_engine::Registry;
 use tiltyard_netcode::{BattleId, Epoch};
 use tiltyard_replay::{Ended, Header, OnDamage, Settings, Summary, verify};
@@ -102,7 +102,33 @@ fn a_disk_that_refuses_costs_the_recording_and_not_the_battle() {
     let recorder = Recorder::start(folder.path()).unwrap();
     std::fs::create_dir(recorder.handle().path(1, 2)).unwrap();
     assert!(!play(&recorder, 1, None).recv().unwrap());
-    assert!(recorder.counters().incomplete.load(Ordering::Relaxed) > 0);
+    assert_eq!(recorder.counters().incomplete.load(Ordering::Relaxed), 1);
+    recorder.stop();
+}
+
+#[test]
+fn a_recording_that_found_the_queue_full_has_no_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = Recorder::start(folder.path()).unwrap();
+    // A battle whose closing takes as long as we like holds the thread.
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let mut first = Room::<Pushing>::new(BattleId(1), Epoch(2), spec(0, 120), SETTINGS).unwrap();
+    first.record(recorder.handle().open(header(1), Settings::new(2, 30)));
+    let mut out = Outgoing::default();
+    let end = first.abort(&mut out);
+    first.close_recording(&end, Box::new(move |_| may_go_on.recv().unwrap()));
+    let mut room = recorder.handle().open(header(2), Settings::new(2, 30));
+    for tick in 1..=QUEUE_MAX as u32 + 1 {
+        room.tick(tick, &[], 0);
+    }
+    assert!(recorder.counters().queue_full.load(Ordering::Relaxed) > 0);
+    go_on.send(()).unwrap();
+    let (closed, is_closed) = mpsc::channel();
+    room.finish(Ended::Finished, Vec::new(), 0, Box::new(move |sealed| closed.send(sealed).unwrap()));
+    assert_eq!(is_closed.recv().unwrap(), None);
+    assert_eq!(recorder.counters().incomplete.load(Ordering::Relaxed), 1);
+    let file = std::fs::File::open(recorder.handle().path(2, 2)).unwrap();
+    assert!(!Summary::read(file).unwrap().complete);
     recorder.stop();
 }
 
