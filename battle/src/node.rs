@@ -277,9 +277,7 @@ impl<G: Game> Node<G> {
         for task in self.tasks {
             task.abort();
         }
-        if let Ok(registration) = Arc::try_unwrap(self.registration) {
-            registration.leave().await;
-        }
+        self.registration.revoke().await;
         self.control.shutdown().await;
     }
 }
