@@ -191,6 +191,10 @@ impl<G: Game> Worker<G> {
     fn end_room(&mut self, server: &mut Server, now_us: u64, battle: BattleId, is_result: bool) {
         let Some(room) = self.rooms.get_mut(&battle) else { return };
         let end = room.abort(&mut self.out);
+        if !is_result {
+            // It goes on elsewhere: nobody is told that it is over.
+            self.out.clear();
+        }
         self.flush(server, now_us);
         self.close_room(server, now_us, battle, end, is_result);
     }
@@ -206,6 +210,7 @@ impl<G: Game> Worker<G> {
     ) {
         let Some(room) = self.rooms.remove(&battle) else { return };
         let why = match end.ended {
+            _ if !is_result => CloseReason::Draining,
             tiltyard_replay::Ended::Aborted => CloseReason::Aborted,
             tiltyard_replay::Ended::Finished | tiltyard_replay::Ended::Abandoned => CloseReason::Finished,
         };

@@ -188,6 +188,7 @@ fn a_released_battle_is_gone_and_an_older_epoch_releases_nothing() {
     assert!(bench.worker.release(&mut bench.server, now_us, BattleId(1), Epoch(1)));
     bench.run(1000);
     assert_eq!((bench.ended.len(), bench.results), (1, 0), "what is released leaves no result");
+    assert_eq!(bench.closed[0], Some(CloseReason::Draining), "its clients ask where it is now");
     assert_eq!(bench.worker.rooms().count(), 1);
 }
 
