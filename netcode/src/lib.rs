@@ -79,7 +79,6 @@ mod packet;
 mod replay_window;
 #[cfg(feature = "shell")]
 pub mod shell;
-pub mod snapshot_feed;
 pub mod tick_sync;
 mod time;
 pub mod token;
