@@ -52,7 +52,7 @@ impl Outgoing {
 
 /// What a battle's clients are told.
 #[derive(Debug)]
-pub struct Broadcast {
+pub(crate) struct Broadcast {
     epoch: Epoch,
     spec: Vec<u8>,
     log: FrameLog,
@@ -64,24 +64,24 @@ pub struct Broadcast {
 impl Broadcast {
     /// Nothing was said yet. `spec` is what every client of the battle's `seats` is told first.
     #[must_use]
-    pub fn new(epoch: Epoch, spec: Vec<u8>, seats: usize) -> Self {
+    pub(crate) fn new(epoch: Epoch, spec: Vec<u8>, seats: usize) -> Self {
         let (log, snapshots) = (FrameLog::new(seats), Snapshots::default());
         Self { epoch, spec, log, snapshots, save: Save::default(), message: Vec::new() }
     }
 
     /// Adds the newest tick's record to the log and returns its bytes.
-    pub fn log<I: Record>(&mut self, record: &TickRecord<I>, previous: &TickRecord<I>) -> &[u8] {
+    pub(crate) fn log<I: Record>(&mut self, record: &TickRecord<I>, previous: &TickRecord<I>) -> &[u8] {
         self.log.push(record, previous)
     }
 
     /// The newest state as a keyframe.
-    pub fn keyframe<G: Game>(&mut self, battle: &Battle<G>, newest: &TickRecord<G::Input>) -> Vec<u8> {
+    pub(crate) fn keyframe<G: Game>(&mut self, battle: &Battle<G>, newest: &TickRecord<G::Input>) -> Vec<u8> {
         battle.save(&mut self.save);
         encode_keyframe(&self.save, newest)
     }
 
     /// Tells a new client what the battle started from and, for the frame feed, where it stands.
-    pub fn welcome<G: Game>(
+    pub(crate) fn welcome<G: Game>(
         &mut self,
         battle: &Battle<G>,
         newest: &TickRecord<G::Input>,
@@ -99,7 +99,7 @@ impl Broadcast {
 
     /// Feeds all clients after a tick. After the battle's last tick no later message makes up for a lost one: that
     /// one goes [`Way::Reliable`].
-    pub fn tick<G: Game>(
+    pub(crate) fn tick<G: Game>(
         &mut self,
         battle: &Battle<G>,
         newest: &TickRecord<G::Input>,
@@ -133,7 +133,7 @@ impl Broadcast {
     }
 
     /// Tells all clients that the battle is over.
-    pub fn end(&mut self, end: &RoomEnd, seats: &mut Seats, out: &mut Outgoing) {
+    pub(crate) fn end(&mut self, end: &RoomEnd, seats: &mut Seats, out: &mut Outgoing) {
         let outcome = end.outcome.map(|outcome| outcome.to_bytes());
         let outcome = outcome.as_ref().map_or(&[][..], |bytes| bytes);
         End { epoch: self.epoch, tick: end.tick.0, state_hash: end.final_hash.0, outcome }
@@ -141,12 +141,6 @@ impl Broadcast {
         for (_, client) in seats.clients() {
             out.push(client.connection, Way::Reliable, &self.message);
         }
-    }
-
-    /// Snapshots that were encoded, and those that another seat's encode served.
-    #[must_use]
-    pub fn encodes(&self) -> (u64, u64) {
-        self.snapshots.encodes()
     }
 
     /// Writes the snapshot for a client.

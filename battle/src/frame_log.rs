@@ -3,11 +3,11 @@
 use tiltyard_engine::{Record, Tick, TickRecord};
 
 /// How many ticks are kept. A client that is further behind gets a keyframe.
-pub const FRAMES_KEPT: u32 = 64;
+pub(crate) const FRAMES_KEPT: u32 = 64;
 
 /// The encoded records of the last [`FRAMES_KEPT`] ticks.
 #[derive(Debug)]
-pub struct FrameLog {
+pub(crate) struct FrameLog {
     /// The record of tick `t` lies at `t % FRAMES_KEPT`.
     slots: Vec<Vec<u8>>,
     newest: Tick,
@@ -21,7 +21,7 @@ const fn record_bytes(seats: usize) -> usize {
 impl FrameLog {
     /// An empty log of a battle with `seats` seats.
     #[must_use]
-    pub fn new(seats: usize) -> Self {
+    pub(crate) fn new(seats: usize) -> Self {
         let slots = (0..FRAMES_KEPT).map(|_| Vec::with_capacity(record_bytes(seats))).collect();
         Self { slots, newest: Tick::ZERO }
     }
@@ -30,7 +30,7 @@ impl FrameLog {
     ///
     /// # Panics
     /// If the record does not follow on the newest one.
-    pub fn push<I: Record>(&mut self, record: &TickRecord<I>, previous: &TickRecord<I>) -> &[u8] {
+    pub(crate) fn push<I: Record>(&mut self, record: &TickRecord<I>, previous: &TickRecord<I>) -> &[u8] {
         assert_eq!(record.tick, self.newest.next(), "records follow each other");
         self.newest = record.tick;
         let slot = &mut self.slots[(record.tick.0 % FRAMES_KEPT) as usize];
@@ -41,13 +41,13 @@ impl FrameLog {
 
     /// The newest tick; 0 before the first record.
     #[must_use]
-    pub fn newest(&self) -> Tick {
+    pub(crate) fn newest(&self) -> Tick {
         self.newest
     }
 
     /// The bytes of a tick's record, while it is kept.
     #[must_use]
-    pub fn get(&self, tick: Tick) -> Option<&[u8]> {
+    pub(crate) fn get(&self, tick: Tick) -> Option<&[u8]> {
         let kept = tick.0 > 0 && tick <= self.newest && self.newest.since(tick) < FRAMES_KEPT;
         kept.then(|| &self.slots[(tick.0 % FRAMES_KEPT) as usize][..])
     }

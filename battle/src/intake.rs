@@ -6,11 +6,11 @@
 use tiltyard_engine::{Battle, Game, Reason, Record, Seat, SeatInput, SeatRole, Tick, TickRecord};
 
 /// How many ticks ahead of the battle an input may be. Later ones are dropped.
-pub const TICKS_AHEAD_MAX: u32 = 64;
+pub(crate) const TICKS_AHEAD_MAX: u32 = 64;
 
 /// What became of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Filed {
+pub(crate) enum Filed {
     /// It waits for its tick.
     Taken,
     /// Its tick was made already, without it.
@@ -41,14 +41,14 @@ struct Window<I> {
 
 /// The inputs of all seats of a battle.
 #[derive(Debug)]
-pub struct Intake<I> {
+pub(crate) struct Intake<I> {
     windows: Vec<Window<I>>,
 }
 
 impl<I: Record> Intake<I> {
     /// An intake for `seats` seats; nothing came yet.
     #[must_use]
-    pub fn new(seats: usize) -> Self {
+    pub(crate) fn new(seats: usize) -> Self {
         let window = Window {
             slots: vec![None; TICKS_AHEAD_MAX as usize],
             last: I::default(),
@@ -60,7 +60,13 @@ impl<I: Record> Intake<I> {
     }
 
     /// Files the bytes of an input for `tick`, while `now` is the last tick that was made.
-    pub fn file<G: Game<Input = I>>(&mut self, now: Tick, seat: Seat, tick: Tick, bytes: &[u8]) -> Filed {
+    pub(crate) fn file<G: Game<Input = I>>(
+        &mut self,
+        now: Tick,
+        seat: Seat,
+        tick: Tick,
+        bytes: &[u8],
+    ) -> Filed {
         let Some(window) = self.windows.get_mut(seat.index()) else { return Filed::Malformed };
         let ahead = i64::from(tick.0) - i64::from(now.0);
         let slot = &mut window.slots[(tick.0 % TICKS_AHEAD_MAX) as usize];
@@ -87,7 +93,11 @@ impl<I: Record> Intake<I> {
 
     /// Fills `record` with what every seat does in its tick: the input that came, the scripted player's decision,
     /// or what the game says of a silent seat. Returns for how many players nothing came.
-    pub fn resolve<G: Game<Input = I>>(&mut self, battle: &Battle<G>, record: &mut TickRecord<I>) -> u64 {
+    pub(crate) fn resolve<G: Game<Input = I>>(
+        &mut self,
+        battle: &Battle<G>,
+        record: &mut TickRecord<I>,
+    ) -> u64 {
         record.inputs.clear();
         let mut missing = 0;
         for ((seat, entry), window) in battle.spec().roster.iter().zip(&mut self.windows) {
@@ -102,7 +112,7 @@ impl<I: Record> Intake<I> {
 
     /// The newest tick that the seat has an input for, and how many ticks before its use the newest input came:
     /// negative when one came too late since the last report.
-    pub fn report(&mut self, seat: Seat) -> (Option<Tick>, i16) {
+    pub(crate) fn report(&mut self, seat: Seat) -> (Option<Tick>, i16) {
         self.windows.get_mut(seat.index()).map_or((None, 0), |window| {
             let margin = window.margin;
             window.margin = margin.max(0);

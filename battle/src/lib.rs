@@ -8,6 +8,7 @@ mod load;
 mod node;
 mod outbox;
 mod pacer;
+mod placement;
 mod recording;
 mod room;
 mod seats;
@@ -17,18 +18,9 @@ mod snapshots;
 mod tally;
 mod worker;
 
-pub use broadcast::{Broadcast, Outgoing, Way};
-pub use frame_log::{FRAMES_KEPT, FrameLog};
-pub use intake::{Filed, Intake, TICKS_AHEAD_MAX};
-pub use load::LoadMeter;
+pub use broadcast::{Outgoing, Way};
 pub use node::{Node, NodeConfig, NodeError, NodeReport};
-pub use outbox::Outbox;
-pub use pacer::{CATCH_UP_MAX, Due, Pacer};
-pub use recording::{
-    QUEUE_MAX, Recorder, RecorderHandle, RecordingCounters, RoomRecording, SYNC_INTERVAL, Then,
-};
+pub use recording::{QUEUE_MAX, Recorder, RecorderHandle, RecordingCounters, RoomRecording, Then};
 pub use room::{Room, RoomCounters, RoomEnd, RoomSettings};
-pub use seats::{Client, Seats};
-pub use shell::WorkerStatus;
-pub use snapshots::{BASELINES_KEPT, Snapshots};
+pub use seats::Client;
 pub use worker::{EndedBattle, Worker};

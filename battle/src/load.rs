@@ -5,7 +5,7 @@ const SAMPLES: usize = 300;
 
 /// The busy shares of a worker over the last seconds.
 #[derive(Clone, Debug)]
-pub struct LoadMeter {
+pub(crate) struct LoadMeter {
     samples: Vec<u16>,
     next: usize,
 }
@@ -18,7 +18,7 @@ impl Default for LoadMeter {
 
 impl LoadMeter {
     /// Notes that `busy_us` of `period_us` were used; both in microseconds.
-    pub fn note(&mut self, busy_us: u64, period_us: u64) {
+    pub(crate) fn note(&mut self, busy_us: u64, period_us: u64) {
         let permille = busy_us.saturating_mul(1000) / period_us.max(1);
         let permille = u16::try_from(permille).unwrap_or(u16::MAX);
         if self.samples.len() < SAMPLES {
@@ -31,7 +31,7 @@ impl LoadMeter {
 
     /// The share that 99 of 100 samples stay within, in thousandths; 0 before the first sample.
     #[must_use]
-    pub fn permille_p99(&self) -> u16 {
+    pub(crate) fn permille_p99(&self) -> u16 {
         let mut sorted = self.samples.clone();
         sorted.sort_unstable();
         sorted.get((sorted.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0)

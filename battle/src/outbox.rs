@@ -7,16 +7,21 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tiltyard_cluster::control::{BattleEnd, Settlement};
 use tiltyard_cluster::{BattleId, Epoch, NodeId};
-use tracing::warn;
+use tracing::{error, warn};
 
-/// Results that wait; at most what the disk holds, one small file each.
+/// Results that the disk refused and that are held in memory instead; one more is lost, and said to be.
+pub(crate) const HELD_MAX: usize = 4096;
+
+/// Results that wait: one small file each, and in memory what the disk refused. Clones share both.
 #[derive(Clone, Debug)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     folder: PathBuf,
+    held: Arc<Mutex<Vec<Settlement>>>,
 }
 
 /// A settlement as it stands in its file.
@@ -50,16 +55,30 @@ impl Outbox {
     ///
     /// # Errors
     /// If the folder cannot be made.
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), held: Arc::default() })
     }
 
-    /// Puts a result on disk and waits until it is there: from the recording thread, never from a tick.
-    ///
-    /// # Errors
-    /// If the disk refuses.
-    pub fn deposit(&self, settlement: &Settlement) -> io::Result<()> {
+    /// Puts a result on disk and waits until it is there: from the recording thread, never from a tick. What the disk
+    /// refuses is held in memory, at most [`HELD_MAX`] results, and settled from there: it survives everything but
+    /// the end of this process.
+    pub(crate) fn deposit(&self, settlement: &Settlement) {
+        let Err(error) = self.write(settlement) else { return };
+        let (battle, mut held) = (settlement.battle, self.held());
+        if held.len() < HELD_MAX {
+            error!(%battle, %error, "a result is held in memory: the outbox cannot be written");
+            held.push(settlement.clone());
+        } else {
+            error!(%battle, %error, "a result is lost: the outbox cannot be written and {HELD_MAX} are held already");
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<Settlement>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, settlement: &Settlement) -> io::Result<()> {
         let path = self.path(settlement.battle, settlement.epoch);
         let temporary = path.with_extension("tmp");
         let bytes = serde_json::to_vec(&Stored::of(settlement)).map_err(io::Error::other)?;
@@ -74,8 +93,8 @@ impl Outbox {
     ///
     /// # Errors
     /// If the folder cannot be read.
-    pub fn waiting(&self) -> io::Result<Vec<Settlement>> {
-        let mut found = Vec::new();
+    pub(crate) fn waiting(&self) -> io::Result<Vec<Settlement>> {
+        let mut found = self.held().clone();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
             if path.extension().is_none_or(|extension| extension != "json") {
@@ -94,7 +113,8 @@ impl Outbox {
     ///
     /// # Errors
     /// If the disk refuses; settling it again later changes nothing.
-    pub fn forget(&self, battle: BattleId, epoch: Epoch) -> io::Result<()> {
+    pub(crate) fn forget(&self, battle: BattleId, epoch: Epoch) -> io::Result<()> {
+        self.held().retain(|settlement| (settlement.battle, settlement.epoch) != (battle, epoch));
         match fs::remove_file(self.path(battle, epoch)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
@@ -181,9 +201,9 @@ mod tests {
     fn results_wait_until_they_are_forgotten_and_a_second_deposit_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let outbox = Outbox::open(folder.path()).unwrap();
-        outbox.deposit(&settlement(8)).unwrap();
-        outbox.deposit(&settlement(7)).unwrap();
-        outbox.deposit(&settlement(8)).unwrap();
+        outbox.deposit(&settlement(8));
+        outbox.deposit(&settlement(7));
+        outbox.deposit(&settlement(8));
         let reopened = Outbox::open(folder.path()).unwrap();
         assert_eq!(reopened.waiting().unwrap(), [settlement(7), settlement(8)]);
         reopened.forget(BattleId(7), Epoch(3)).unwrap();
@@ -192,10 +212,23 @@ mod tests {
     }
 
     #[test]
+    fn what_the_disk_refuses_is_held_and_settled_from_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = Outbox::open(folder.path()).unwrap();
+        // A folder stands where the file has to be written.
+        fs::create_dir(outbox.path(BattleId(7), Epoch(3)).with_extension("tmp")).unwrap();
+        outbox.deposit(&settlement(7));
+        let other = outbox.clone();
+        assert_eq!(other.waiting().unwrap(), [settlement(7)]);
+        outbox.forget(BattleId(7), Epoch(3)).unwrap();
+        assert!(other.waiting().unwrap().is_empty());
+    }
+
+    #[test]
     fn what_is_no_result_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let outbox = Outbox::open(folder.path()).unwrap();
-        outbox.deposit(&settlement(7)).unwrap();
+        outbox.deposit(&settlement(7));
         fs::write(folder.path().join("torn.json"), b"{\"version\":1,").unwrap();
         fs::write(folder.path().join("half.tmp"), b"{").unwrap();
         assert_eq!(outbox.waiting().unwrap().len(), 1);

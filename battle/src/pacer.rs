@@ -4,12 +4,9 @@
 //! ticks at a time; what is more is dropped from the schedule (the battle then ends later by the clock, never by
 //! its ticks) and counted.
 
-/// The most ticks that a battle makes at once to catch up, unless it is told otherwise.
-pub const CATCH_UP_MAX: u32 = 5;
-
 /// Keeps the schedule of one battle.
 #[derive(Clone, Debug)]
-pub struct Pacer {
+pub(crate) struct Pacer {
     period_us: u64,
     catch_up_max: u32,
     next_us: u64,
@@ -19,7 +16,7 @@ pub struct Pacer {
 
 /// How many ticks are due, and how late the first of them is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Due {
+pub(crate) struct Due {
     /// Ticks to make now, at most as many as may be caught up at once.
     pub ticks: u32,
     /// How late the first of them is, in microseconds.
@@ -33,7 +30,7 @@ impl Pacer {
     /// # Panics
     /// If the rate or the bound is 0.
     #[must_use]
-    pub fn new(rate_hz: u16, start_us: u64, catch_up_max: u32) -> Self {
+    pub(crate) fn new(rate_hz: u16, start_us: u64, catch_up_max: u32) -> Self {
         assert!(rate_hz > 0, "a battle has a tick rate");
         assert!(catch_up_max > 0, "a battle makes a tick at a time at least");
         let period_us = 1_000_000 / u64::from(rate_hz);
@@ -41,7 +38,7 @@ impl Pacer {
     }
 
     /// Takes the ticks that are due at `now_us` from the schedule.
-    pub fn take_due(&mut self, now_us: u64) -> Due {
+    pub(crate) fn take_due(&mut self, now_us: u64) -> Due {
         let Some(late_us) = now_us.checked_sub(self.next_us) else { return Due { ticks: 0, late_us: 0 } };
         let behind = late_us / self.period_us + 1;
         let ticks = behind.min(u64::from(self.catch_up_max));
@@ -55,25 +52,19 @@ impl Pacer {
 
     /// When the next tick is due, in microseconds.
     #[must_use]
-    pub fn next_us(&self) -> u64 {
+    pub(crate) fn next_us(&self) -> u64 {
         self.next_us
-    }
-
-    /// Microseconds between two ticks.
-    #[must_use]
-    pub fn period_us(&self) -> u64 {
-        self.period_us
     }
 
     /// Ticks that were made a whole period late or more.
     #[must_use]
-    pub fn late_ticks(&self) -> u64 {
+    pub(crate) fn late_ticks(&self) -> u64 {
         self.late_ticks
     }
 
     /// Time that was taken out of the schedule because the battle could not catch up, in microseconds.
     #[must_use]
-    pub fn dropped_us(&self) -> u64 {
+    pub(crate) fn dropped_us(&self) -> u64 {
         self.dropped_us
     }
 }
@@ -83,6 +74,7 @@ mod tests {
     use super::*;
 
     const PERIOD: u64 = 33_333;
+    const CATCH_UP_MAX: u32 = 5;
 
     #[test]
     fn nothing_is_due_early_and_one_tick_on_time() {

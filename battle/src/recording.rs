@@ -5,6 +5,7 @@
 //! frame about every second of a battle and syncs what it wrote in groups.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,14 +14,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tiltyard_replay::{Ended, FileWriter, Header, Sealed, Settings, WriteError};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// Jobs that may wait for the recording thread: about 20 s of 200 battles at 30 Hz would be 120,000; what is above
 /// this many makes recordings incomplete.
 pub const QUEUE_MAX: usize = 16_384;
 
 /// How often written frames are synced to the disk.
-pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many ticks a killed process may lose: so often the open frame is written ahead of its end.
 const CHECKPOINT_TICKS: u32 = 3;
@@ -244,6 +245,13 @@ mod crossing {
     }
 }
 
+/// Runs what follows on a recording's end; a mistake in it must not cost the other recordings their thread.
+fn run(then: Then, sealed: Option<Sealed>) {
+    if catch_unwind(AssertUnwindSafe(|| then(sealed))).is_err() {
+        error!("what follows on the end of a recording panicked");
+    }
+}
+
 /// The thread's side.
 struct WriterThread {
     files: BTreeMap<Key, File>,
@@ -309,7 +317,7 @@ impl WriterThread {
                 let counter =
                     if sealed.is_some() { &self.counters.finished } else { &self.counters.incomplete };
                 counter.fetch_add(1, Ordering::Relaxed);
-                then(sealed);
+                run(then, sealed);
             }
             Job::GiveUp { key, then } => {
                 if let Some(mut file) = self.files.remove(&key)
@@ -318,7 +326,7 @@ impl WriterThread {
                     warn!(battle = key.battle, epoch = key.epoch, %error, "the start of a recording is lost");
                 }
                 self.counters.incomplete.fetch_add(1, Ordering::Relaxed);
-                then(None);
+                run(then, None);
             }
             Job::Stop => {}
         }

@@ -54,6 +54,8 @@ crate::tally::tally! {
         inputs_missing,
         /// Ticks made a whole period late or more.
         late_ticks,
+        /// Milliseconds taken out of the schedule because the battle could not catch up.
+        dropped_ms,
         /// Reports of clients whose state differed.
         desyncs,
     }
@@ -179,8 +181,14 @@ impl<G: Game> Room<G> {
     /// What was counted so far.
     #[must_use]
     pub fn counters(&self) -> RoomCounters {
-        let late_ticks = if let Phase::Running(pacer) = &self.phase { pacer.late_ticks() } else { 0 };
-        RoomCounters { late_ticks: self.counters.late_ticks + late_ticks, ..self.counters }
+        match &self.phase {
+            Phase::Running(pacer) => RoomCounters {
+                late_ticks: pacer.late_ticks(),
+                dropped_ms: pacer.dropped_us() / 1000,
+                ..self.counters
+            },
+            Phase::Waiting { .. } | Phase::Over => self.counters,
+        }
     }
 
     /// Whether the battle is over and all was said.
@@ -328,7 +336,7 @@ impl<G: Game> Room<G> {
     }
 
     fn end(&mut self, ended: Ended, out: &mut Outgoing) -> RoomEnd {
-        self.counters.late_ticks = self.counters().late_ticks;
+        self.counters = self.counters();
         self.phase = Phase::Over;
         let outcome = if ended == Ended::Finished { self.battle.outcome() } else { None };
         let end = RoomEnd { ended, outcome, tick: self.battle.tick(), final_hash: self.battle.state_hash() };

@@ -57,7 +57,7 @@ impl Client {
 
 /// The seats of a battle.
 #[derive(Debug)]
-pub struct Seats {
+pub(crate) struct Seats {
     seats: Vec<SeatState>,
     commands: Vec<Command>,
 }
@@ -72,14 +72,14 @@ struct SeatState {
 impl Seats {
     /// The seats of a roster, all empty.
     #[must_use]
-    pub fn new(roster: &Roster) -> Self {
+    pub(crate) fn new(roster: &Roster) -> Self {
         let state = |role| SeatState { human: role == SeatRole::Human, joined: false, client: None };
         Self { seats: roster.iter().map(|(_, entry)| state(entry.role)).collect(), commands: Vec::new() }
     }
 
     /// Whether there is such a seat, and it is a player's.
     #[must_use]
-    pub fn is_for_player(&self, seat: Seat) -> bool {
+    pub(crate) fn is_for_player(&self, seat: Seat) -> bool {
         self.seats.get(seat.index()).is_some_and(|state| state.human)
     }
 
@@ -87,7 +87,7 @@ impl Seats {
     ///
     /// # Panics
     /// If the seat is no player's.
-    pub fn join(&mut self, seat: Seat, client: Client) {
+    pub(crate) fn join(&mut self, seat: Seat, client: Client) {
         assert!(self.is_for_player(seat), "seat {seat:?} was checked at admission");
         let state = &mut self.seats[seat.index()];
         let command = if state.joined { Command::Replaced(seat) } else { Command::Joined(seat) };
@@ -97,7 +97,7 @@ impl Seats {
     }
 
     /// A connection is gone. Nothing happens if a newer one holds the seat already.
-    pub fn leave(&mut self, seat: Seat, connection: ConnectionId) {
+    pub(crate) fn leave(&mut self, seat: Seat, connection: ConnectionId) {
         if let Some(state) = self.seats.get_mut(seat.index())
             && state.client.as_ref().is_some_and(|client| client.connection == connection)
         {
@@ -107,37 +107,37 @@ impl Seats {
     }
 
     /// The client of a seat, if `connection` is its connection.
-    pub fn client(&mut self, seat: Seat, connection: ConnectionId) -> Option<&mut Client> {
+    pub(crate) fn client(&mut self, seat: Seat, connection: ConnectionId) -> Option<&mut Client> {
         let client = self.seats.get_mut(seat.index())?.client.as_mut()?;
         (client.connection == connection).then_some(client)
     }
 
     /// All seats that have a client, in seat order.
-    pub fn clients(&mut self) -> impl Iterator<Item = (Seat, &mut Client)> {
+    pub(crate) fn clients(&mut self) -> impl Iterator<Item = (Seat, &mut Client)> {
         let seats = self.seats.iter_mut().enumerate();
         seats.filter_map(|(index, state)| Some((Seat(index as u16), state.client.as_mut()?)))
     }
 
     /// How many clients are connected.
     #[must_use]
-    pub fn connected(&self) -> usize {
+    pub(crate) fn connected(&self) -> usize {
         self.seats.iter().filter(|state| state.client.is_some()).count()
     }
 
     /// How many seats are for players.
     #[must_use]
-    pub fn humans(&self) -> usize {
+    pub(crate) fn humans(&self) -> usize {
         self.seats.iter().filter(|state| state.human).count()
     }
 
     /// How many players have taken their seat at least once.
     #[must_use]
-    pub fn joined(&self) -> usize {
+    pub(crate) fn joined(&self) -> usize {
         self.seats.iter().filter(|state| state.joined).count()
     }
 
     /// Moves what happened since the last tick into its record.
-    pub fn take_commands(&mut self, into: &mut Vec<Command>) {
+    pub(crate) fn take_commands(&mut self, into: &mut Vec<Command>) {
         into.clear();
         into.append(&mut self.commands);
     }

@@ -40,7 +40,7 @@ pub(crate) enum Order<G: Game> {
 
 /// How a worker is, as of a moment ago.
 #[derive(Clone, Debug)]
-pub struct WorkerStatus {
+pub(crate) struct WorkerStatus {
     /// Share of the time between two ticks that the battles use: 99 of 100 samples stay within, in thousandths.
     pub load_permille: u16,
     /// The battles, in order.

@@ -6,18 +6,16 @@
 use tiltyard_engine::{Battle, Game, Save, Tick, snapshot};
 
 /// How many ticks back a baseline may lie: a little more than a second at 30 Hz.
-pub const BASELINES_KEPT: u32 = 32;
+pub(crate) const BASELINES_KEPT: u32 = 32;
 
 /// Saved states of the last ticks, and the snapshots encoded in this one.
 #[derive(Debug)]
-pub struct Snapshots {
+pub(crate) struct Snapshots {
     /// The state of tick `t` lies at `t % BASELINES_KEPT`.
     saves: Vec<Save>,
     newest: Option<Tick>,
     encoded: Vec<Encoded>,
     bodies: Vec<u8>,
-    encodes: u64,
-    shared: u64,
 }
 
 #[derive(Debug)]
@@ -33,15 +31,13 @@ impl Default for Snapshots {
             newest: None,
             encoded: Vec::new(),
             bodies: Vec::new(),
-            encodes: 0,
-            shared: 0,
         }
     }
 }
 
 impl Snapshots {
     /// Saves the battle's state as the newest one. Called in every tick in which somebody takes snapshots.
-    pub fn take<G: Game>(&mut self, battle: &Battle<G>) {
+    pub(crate) fn take<G: Game>(&mut self, battle: &Battle<G>) {
         battle.save(&mut self.saves[(battle.tick().0 % BASELINES_KEPT) as usize]);
         self.newest = Some(battle.tick());
         self.encoded.clear();
@@ -53,15 +49,16 @@ impl Snapshots {
     ///
     /// # Panics
     /// If no state was taken.
-    pub fn body<G: Game>(&mut self, battle: &Battle<G>, wanted: Option<Tick>) -> (Option<Tick>, &[u8]) {
+    pub(crate) fn body<G: Game>(
+        &mut self,
+        battle: &Battle<G>,
+        wanted: Option<Tick>,
+    ) -> (Option<Tick>, &[u8]) {
         let newest = self.newest.expect("a state was taken in this tick");
         let baseline = wanted.filter(|tick| *tick < newest && self.saved(*tick).is_some());
         let found = self.encoded.iter().position(|encoded| encoded.baseline == baseline);
         let index = match found {
-            Some(index) => {
-                self.shared += 1;
-                index
-            }
+            Some(index) => index,
             None => {
                 let start = self.bodies.len();
                 let mut bodies = std::mem::take(&mut self.bodies);
@@ -69,18 +66,11 @@ impl Snapshots {
                 let base = baseline.and_then(|tick| self.saved(tick));
                 snapshot::encode(battle.world().registry(), now, base, &mut bodies);
                 self.bodies = bodies;
-                self.encodes += 1;
                 self.encoded.push(Encoded { baseline, body: start..self.bodies.len() });
                 self.encoded.len() - 1
             }
         };
         (baseline, &self.bodies[self.encoded[index].body.clone()])
-    }
-
-    /// Snapshots that were encoded, and those that another seat's encode served.
-    #[must_use]
-    pub fn encodes(&self) -> (u64, u64) {
-        (self.encodes, self.shared)
     }
 
     fn saved(&self, tick: Tick) -> Option<&Save> {

@@ -33,6 +33,8 @@ pub struct Worker<G: Game> {
     /// Who sits where.
     seated: BTreeMap<ConnectionId, Sitting>,
     events: Vec<Event>,
+    /// Rooms that are due, by when; kept for its memory.
+    due: Vec<(u64, BattleId)>,
     out: Outgoing,
     ended: Vec<EndedBattle<G>>,
     gone: RoomCounters,
@@ -67,6 +69,7 @@ impl<G: Game> Worker<G> {
             rooms: BTreeMap::new(),
             seated: BTreeMap::new(),
             events: Vec::new(),
+            due: Vec::new(),
             out: Outgoing::default(),
             ended: Vec::new(),
             gone: RoomCounters::default(),
@@ -97,9 +100,13 @@ impl<G: Game> Worker<G> {
     /// Takes what the sessions told, then makes the ticks that are due.
     pub fn poll(&mut self, server: &mut Server, now_us: u64) {
         self.take_events(server, now_us);
-        while let Some(battle) = self.due(now_us) {
-            self.poll_room(server, now_us, battle);
-        }
+        let mut due = std::mem::take(&mut self.due);
+        let rooms = self.rooms.values().map(|room| (room.next_us(), room.id()));
+        due.extend(rooms.filter(|(next_us, _)| *next_us <= now_us));
+        // Who waits longest comes first.
+        due.sort_unstable();
+        due.drain(..).for_each(|(_, battle)| self.poll_room(server, now_us, battle));
+        self.due = due;
         self.take_events(server, now_us);
     }
 
@@ -148,12 +155,6 @@ impl<G: Game> Worker<G> {
     /// The rooms, in the order of their battles.
     pub fn rooms(&self) -> impl Iterator<Item = &Room<G>> {
         self.rooms.values()
-    }
-
-    /// The battle that is due first, if one is.
-    fn due(&self, now_us: u64) -> Option<BattleId> {
-        let (next, battle) = self.rooms.values().map(|room| (room.next_us(), room.id())).min()?;
-        (next <= now_us).then_some(battle)
     }
 
     fn poll_room(&mut self, server: &mut Server, now_us: u64, battle: BattleId) {
