@@ -2,63 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::Value as Json;
-use tempfile::TempDir;
 
-/// One run of the binary in a folder of its own, with no variable of ours from outside.
-struct Program {
-    folder: TempDir,
-}
-
-impl Program {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder") }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path().join(name), text).expect("a file");
-    }
-
-    fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tiltyard"));
-        command.args(line.split_whitespace()).current_dir(self.path()).env("RUST_BACKTRACE", "1");
-        for (name, _) in
-            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TILTYARD_"))
-        {
-            command.env_remove(name);
-        }
-        command
-    }
-
-    fn run(&self, line: &str) -> Output {
-        self.command(line).output().expect("the binary runs")
-    }
-
-    /// Runs with `--json`: the exit code and the one object on standard output.
-    #[track_caller]
-    fn json(&self, line: &str) -> (i32, Json) {
-        let run = self.run(&format!("--json {line}"));
-        let text = String::from_utf8(run.stdout).expect("UTF-8");
-        assert_eq!(text.lines().count(), 1, "{line}: {text}");
-        let object: Json = serde_json::from_str(&text).expect("JSON");
-        assert!(object.is_object());
-        (run.status.code().expect("an exit code"), object)
-    }
-
-    /// Runs for a person: the exit code, standard output, standard error.
-    fn person(&self, line: &str) -> (i32, String, String) {
-        let run = self.run(line);
-        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        (run.status.code().expect("an exit code"), text(run.stdout), text(run.stderr))
-    }
-}
+use crate::program::Program;
 
 #[test]
 fn help_and_version_are_fine_and_nonsense_is_usage() {

@@ -5,4 +5,7 @@ mod bad_link;
 mod cli;
 mod config;
 mod field;
+mod house_on_real_sockets;
 mod own_game;
+mod program;
+mod recordings;

@@ -1,0 +1,173 @@
+//! The whole house with the real binary, over real sockets on loopback.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+
+use crate::program::{Program, Up, interrupt, wait};
+
+#[test]
+fn demo_on_real_sockets_loses_nothing_and_repeats_itself() {
+    let program = Program::new();
+    let run =
+        |out: &str| program.json(&format!("demo --players 4 --battles 2 --seconds 2 --seed 5 --out {out}"));
+    let (code, object) = run("first");
+    assert_eq!((code, &object["problems"]), (0, &serde_json::json!([])), "{object}");
+    for key in [
+        "battles",
+        "players",
+        "ticks",
+        "tokens",
+        "refused",
+        "desyncs",
+        "replays",
+        "verified",
+        "results_stored",
+        "tick_us",
+        "late_ticks",
+        "bytes_per_player_s",
+        "lane_bytes",
+        "seconds",
+    ] {
+        assert!(!object[key].is_null(), "{key}: {object}");
+    }
+    let number = |key: &str| object[key].as_u64().unwrap_or_else(|| panic!("{key}: {object}"));
+    assert_eq!((number("battles"), number("players"), number("tokens")), (2, 8, 8));
+    assert_eq!((number("ticks"), number("desyncs")), (120, 0));
+    assert_eq!((number("verified"), number("results_stored")), (2, 2));
+    for reason in ["expired", "tampered", "other_battle", "other_protocol"] {
+        assert_eq!(object["refusals"][reason], 1, "{reason}");
+    }
+    assert!(object["refusals"]["random_datagrams"].as_u64() > Some(0));
+    for key in ["p50", "p99", "max"] {
+        assert!(object["tick_us"][key].as_f64() > Some(0.0), "{key}");
+    }
+    assert_eq!(object["replays"].as_array().map(Vec::len), Some(2));
+
+    // The battles are the same ones again; what was decided in them is, too, unless inputs came too late.
+    let battles = |object: &Json| -> Vec<Json> {
+        object["results"].as_array().expect("results").iter().map(|result| result["battle"].clone()).collect()
+    };
+    let (code, refused) = run("first");
+    assert_eq!(code, 2, "{refused}");
+    let (_, again) = run("second");
+    assert_eq!(battles(&object), battles(&again));
+
+    let (code, verdict) = program.json("replay verify first");
+    assert_eq!((code, verdict["files"].as_array().map(Vec::len)), (0, Some(2)));
+}
+
+#[test]
+fn each_lane_and_feed_fights_to_the_end_on_real_sockets() {
+    let program = Program::new();
+    for (lane, feed) in [("kcp", "frame"), ("datagram", "snapshot")] {
+        let line =
+            format!("demo --players 2 --battles 1 --seconds 1 --lane {lane} --feed {feed} --out {lane}");
+        let (code, object) = program.json(&line);
+        assert_eq!((code, &object["problems"]), (0, &serde_json::json!([])), "{line}: {object}");
+        assert!(object["lane_bytes"][lane].as_u64() > Some(0), "{line}: {object}");
+    }
+}
+
+/// The commands that the README shows, without `cargo run --release -- `.
+fn readme_commands() -> Vec<String> {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md");
+    let prefix = "    cargo run --release -- ";
+    readme.lines().filter_map(|line| line.strip_prefix(prefix)).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_readme_is_walked_on_real_sockets() {
+    let commands = readme_commands();
+    let find = |start: &str| {
+        let found = commands.iter().find(|command| command.starts_with(start));
+        found.unwrap_or_else(|| panic!("README.md does not show {start}")).clone()
+    };
+    let program = Program::new();
+    let up = Up::start(&program, &find("up"));
+    assert_eq!(up.addresses["nodes"].as_array().map(Vec::len), Some(2));
+    assert!(up.addresses["http"].as_str().is_some_and(|http| http.starts_with("http://")));
+    let here = |command: String| {
+        assert!(command.contains("ws://127.0.0.1:7700"), "{command}");
+        command.replace("ws://127.0.0.1:7700", up.gate())
+    };
+
+    let (code, issued) = program.json(&here(find("token issue")));
+    assert_eq!(code, 0, "{issued}");
+    let file = issued["out"].as_str().expect("a file").to_owned();
+    let (code, verdict) = program.json(&format!("token check {file}"));
+    assert_eq!((code, &verdict["verdict"]), (0, &"good".into()));
+    let (code, shown) = program.json(&format!("token show {file}"));
+    assert_eq!((code, &shown["sealed"]["seat"]), (0, &issued["seat"]));
+    assert_eq!(shown["battle"], issued["battle"]);
+
+    let (code, played) = program.json(&find("connect"));
+    assert_eq!((code, &played["joined"], &played["refused"]), (0, &true.into(), &Json::Null), "{played}");
+    assert_eq!((&played["desyncs"], &played["agrees"]), (&0.into(), &true.into()), "{played}");
+    let (code, late) = program.json(&find("connect"));
+    assert_eq!((code, &late["joined"]), (1, &false.into()), "{late}");
+    assert!(late["refused"].as_str().is_some(), "{late}");
+
+    let (code, bots) = program.json(&here(find("bots")));
+    assert_eq!(code, 0, "{bots}");
+    assert_eq!((&bots["joined"], &bots["finished"], &bots["desyncs"]), (&10.into(), &10.into(), &0.into()));
+
+    assert_eq!(up.interrupt(), (Some(0), String::new()));
+    let (code, verdict) = program.json("replay verify tiltyard-data/replays");
+    let files = verdict["files"].as_array().expect("files");
+    assert_eq!((code, files.len()), (0, 2), "{verdict}");
+    assert!(files.iter().all(|file| file["complete"] == true), "{verdict}");
+}
+
+#[test]
+fn ctrl_c_during_a_battle_on_real_sockets_leaves_closed_recordings_and_results() {
+    let program = Program::new();
+    let up = Up::start(&program, "--set battle.seconds=600 up --nodes 1");
+    let issue = format!("token issue --gate {} --mode duel --out t.token", up.gate());
+    assert_eq!(program.json(&issue).0, 0);
+    let mut player = program
+        .command("--json connect --token t.token")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    // The recording grows once the battle runs.
+    let replays = program.path().join("tiltyard-data/replays");
+    let bytes = || -> u64 {
+        let files = fs::read_dir(&replays).expect("a folder").flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+    };
+    let until = Instant::now() + Duration::from_secs(30);
+    while bytes() < 1_000 {
+        assert!(Instant::now() < until, "the battle does not begin");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(up.interrupt(), (Some(0), String::new()));
+    let (code, verdict) = program.json("replay verify tiltyard-data/replays");
+    let file = &verdict["files"][0];
+    assert_eq!((code, &file["verified"], &file["complete"]), (0, &true.into(), &true.into()), "{verdict}");
+    assert!(file["ticks"].as_u64() > Some(0));
+    let path = file["path"].as_str().expect("a path");
+    assert_eq!(program.json(&format!("replay info {path}")).1["ended"], "aborted");
+    // The result is in the store: no outbox holds it any more.
+    let left = fs::read_dir(program.path().join("tiltyard-data/outbox/node-1")).expect("an outbox");
+    assert_eq!(left.count(), 0);
+    // The player heard of the end, or gives up when asked.
+    if player.try_wait().expect("a child").is_none() {
+        interrupt(&player);
+    }
+    assert!(wait(&mut player).is_some());
+}
+
+#[test]
+fn services_that_this_build_has_not_are_refused_by_name() {
+    let program = Program::new();
+    for service in ["etcd", "redis", "mongodb"] {
+        let (code, object) = program.json(&format!("up --{service} url"));
+        assert_eq!(code, 2);
+        let error = object["error"].as_str().expect("an error");
+        assert!(error.starts_with(&format!("this build has no {service}")), "{error}");
+    }
+}

@@ -1,0 +1,94 @@
+//! `replay` and `bench` with the real binary, on recordings made here.
+
+use std::fs;
+
+use serde_json::Value as Json;
+use tiltyard::bench::Played;
+use tiltyard_engine::Game as _;
+use tiltyard_engine::skirmish::Skirmish;
+
+use crate::program::Program;
+
+/// The bytes of a short recording.
+fn recording() -> Vec<u8> {
+    let played = Played::<Skirmish>::of(&Skirmish::scenes()[0], 11, 1, 400).expect("the scene is played");
+    played.recording().expect("it is recorded")
+}
+
+fn verify(program: &Program, line: &str) -> (i32, Json) {
+    let (code, object) = program.json(&format!("replay verify {line}"));
+    (code, object["files"][0].clone())
+}
+
+#[test]
+fn a_whole_recording_verifies_and_a_cut_one_up_to_its_cut() {
+    let program = Program::new();
+    let bytes = recording();
+    fs::write(program.path().join("whole.replay"), &bytes).expect("written");
+    let (code, file) = verify(&program, "whole.replay");
+    assert_eq!(code, 0);
+    assert_eq!(
+        (&file["ticks"], &file["verified"], &file["complete"]),
+        (&401.into(), &true.into(), &true.into())
+    );
+    assert_eq!((&file["cut_bytes"], &file["first_divergence"]), (&0.into(), &Json::Null));
+    assert!(file["times_realtime"].as_f64() > Some(1.0));
+
+    fs::write(program.path().join("cut.replay"), &bytes[..bytes.len() * 2 / 3]).expect("written");
+    let (code, file) = verify(&program, "cut.replay");
+    assert_eq!(code, 0, "a torn tail is forgiven");
+    assert_eq!((&file["verified"], &file["complete"]), (&true.into(), &false.into()));
+    assert!(file["cut_bytes"].as_u64() > Some(0) && file["ticks"].as_u64() < Some(401), "{file}");
+    let (code, out, _) = program.person("replay verify cut.replay");
+    assert_eq!(code, 0);
+    assert!(out.contains("cut.replay: the recording is torn after tick "), "{out}");
+    let (code, object) = program.json("replay info cut.replay");
+    assert_eq!((code, &object["complete"], &object["playable"]), (0, &false.into(), &"simulate".into()));
+}
+
+#[test]
+fn damage_in_the_middle_fails_and_names_its_place() {
+    let program = Program::new();
+    let mut bytes = recording();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::create_dir(program.path().join("folder")).expect("a folder");
+    fs::write(program.path().join("folder/damaged.replay"), &bytes).expect("written");
+    let (code, file) = verify(&program, "folder");
+    assert_eq!((code, &file["verified"]), (1, &false.into()));
+    assert!(file["error"].as_str().is_some(), "{file}");
+    let (code, file) = verify(&program, "--past-damage folder");
+    assert_eq!(code, 1, "what was damaged stays so");
+    assert!(file["damage"][0][0].as_u64() > Some(0), "{file}");
+    assert_eq!(program.json("replay info folder/damaged.replay").0, 1);
+}
+
+#[test]
+fn what_is_no_recording_is_named_and_fails() {
+    let program = Program::new();
+    program.write("note.replay", "this is a note");
+    let (code, file) = verify(&program, "note.replay");
+    assert_eq!((code, &file["verified"]), (1, &false.into()));
+    assert!(file["error"].as_str().is_some_and(|error| error.contains("not a recording")), "{file}");
+    fs::create_dir(program.path().join("empty")).expect("a folder");
+    assert_eq!(program.json("replay verify empty").0, 2);
+    let (code, object) = program.json("replay verify absent.replay");
+    assert_eq!(code, 1);
+    assert!(object["error"].as_str().is_some_and(|error| error.contains("absent.replay")), "{object}");
+}
+
+#[test]
+fn bench_measures_a_scene_and_knows_no_other() {
+    let program = Program::new();
+    let (code, object) = program.json("bench --scene 10x30 --seconds 1");
+    assert_eq!((code, &object["scene"]), (0, &"10x30".into()));
+    for key in
+        ["save_us", "hash_us", "restore_us", "copy_us", "encode_us", "snapshot_bytes", "times_realtime"]
+    {
+        assert!(object[key].as_f64() > Some(0.0), "{key}: {object}");
+    }
+    assert!(object["tick_us"]["p50"].as_f64() <= object["tick_us"]["p99"].as_f64());
+    let (code, object) = program.json("bench --scene many");
+    assert_eq!(code, 2);
+    assert!(object["error"].as_str().is_some_and(|error| error.contains("10x30, 100x300")), "{object}");
+}
