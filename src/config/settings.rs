@@ -160,7 +160,7 @@ settings! {
 
     /// Keys of the cluster.
     keys: Keys {
-        /// File with master keys, cluster secret and session key. Empty: keys.toml in the data folder.
+        /// File with master keys and cluster secret. Empty: keys.toml in the data folder.
         file: SecretPlace = SecretPlace(Place::new(""));
     }
 

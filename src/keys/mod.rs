@@ -3,14 +3,13 @@
 //! ```toml
 //! version = 1
 //! cluster_secret = "…"    # authenticates control calls between lobby and nodes
-//! session_key = "…"       # signs the gate's session tokens
 //!
-//! [current]               # seals battle tokens from now on
+//! [current]               # seals battle tokens and signs session tokens from now on
 //! kid = 2
 //! made_unix_ms = 1790000000000
 //! key = "…"
 //!
-//! [previous]              # still opens the tokens that it sealed; absent before the first rotation
+//! [previous]              # still opens the tokens that it made; absent before the first rotation
 //! ```
 //!
 //! Every key is 32 random bytes in unpadded base64. The file has mode 0600, is replaced in one step, and is refused
@@ -84,14 +83,12 @@ pub struct MasterKey {
 /// All keys of a cluster. At most two master keys are good at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterKeys {
-    /// Seals battle tokens from now on.
+    /// Seals battle tokens, and signs session tokens by a key of its own, from now on.
     pub current: MasterKey,
-    /// Still opens the tokens that it sealed.
+    /// Still opens the tokens that it made.
     pub previous: Option<MasterKey>,
     /// Authenticates control calls between lobby and nodes.
     pub cluster_secret: Secret,
-    /// Signs the gate's session tokens.
-    pub session_key: Secret,
 }
 
 impl ClusterKeys {
@@ -104,12 +101,11 @@ impl ClusterKeys {
             current: MasterKey { kid: 1, made_unix_ms: now_unix_ms, key: Secret::random()? },
             previous: None,
             cluster_secret: Secret::random()?,
-            session_key: Secret::random()?,
         })
     }
 
     /// Gives the cluster a new master key; the one until now becomes the previous one, and the one before that is
-    /// forgotten. Cluster secret and session key stay.
+    /// forgotten. The cluster secret stays.
     ///
     /// # Errors
     /// [`KeysError::Random`], and [`KeysError::KidsUsedUp`] after 2³² − 1 rotations.
@@ -144,7 +140,6 @@ impl ClusterKeys {
             current: master("current").ok_or(MalformedKeys::Field { name: "current" })??,
             previous: master("previous").transpose()?,
             cluster_secret: parse_secret(root, "cluster_secret")?,
-            session_key: parse_secret(root, "session_key")?,
         };
         match &keys.previous {
             Some(previous) if previous.kid >= keys.current.kid => Err(MalformedKeys::Order),
@@ -160,7 +155,6 @@ impl ClusterKeys {
         );
         text.push_str(&format!("version = {VERSION}\n"));
         text.push_str(&format!("cluster_secret = \"{}\"\n", self.cluster_secret.to_text()));
-        text.push_str(&format!("session_key = \"{}\"\n", self.session_key.to_text()));
         for (name, master) in [("current", Some(&self.current)), ("previous", self.previous.as_ref())] {
             let Some(MasterKey { kid, made_unix_ms, key }) = master else { continue };
             let key = key.to_text();
@@ -245,9 +239,9 @@ mod tests {
     fn debug_shows_no_key() {
         let keys = ClusterKeys::generate(0).unwrap().rotated(1).unwrap();
         let shown = format!("{keys:?}");
-        let all = [&keys.current.key, &keys.cluster_secret, &keys.session_key];
+        let all = [&keys.current.key, &keys.cluster_secret];
         assert!(all.iter().all(|secret| !shown.contains(&secret.to_text())));
-        assert_eq!(shown.matches("Secret(…)").count(), 4);
+        assert_eq!(shown.matches("Secret(…)").count(), 3);
     }
 
     #[test]
@@ -264,7 +258,7 @@ mod tests {
         check("kid = 2", "kid = 0", MalformedKeys::Field { name: "kid" });
         check("kid = 2", "kid = 4294967296", MalformedKeys::Field { name: "kid" });
         check("made_unix_ms = 6", "made_unix_ms = -6", MalformedKeys::Field { name: "made_unix_ms" });
-        check("session_key = \"", "session_key = \"A", MalformedKeys::Field { name: "session_key" });
+        check("cluster_secret = \"", "cluster_secret = \"A", MalformedKeys::Field { name: "cluster_secret" });
         check("[current]", "[other]", MalformedKeys::Field { name: "current" });
         check("cluster_secret = \"", "cluster_secret = ", MalformedKeys::Syntax { line: 4 });
     }
