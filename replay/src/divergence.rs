@@ -24,6 +24,8 @@ pub enum Finding {
     Takeover,
     /// The end names another last hash than the last state has.
     End,
+    /// The end tells another outcome than the last state has, or that the battle had none.
+    Outcome,
 }
 
 /// The first difference between a recording and its simulation.
@@ -91,6 +93,7 @@ impl std::fmt::Display for FirstDivergence {
             Finding::Keyframe(address) => write!(f, ", in the keyframe alone: {address}"),
             Finding::Takeover => write!(f, ": a takeover began from another state"),
             Finding::End => write!(f, ": the end names another last hash"),
+            Finding::Outcome => write!(f, ": the end tells another outcome"),
         }
     }
 }

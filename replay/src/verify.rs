@@ -316,11 +316,24 @@ impl<G: Game> Check<G> {
     fn end(&mut self, end: &End<'_>) {
         self.ended = Some(end.ended);
         let (tick, hash) = self.last;
-        if self.placed && end.tick == tick && end.final_hash != hash && self.first_divergence.is_none() {
+        if !self.placed || end.tick != tick || self.first_divergence.is_some() {
+            return;
+        }
+        if end.final_hash != hash {
             self.found(tick, Finding::End);
             if let Some(first) = &mut self.first_divergence {
                 first.recorded_hash = Some(end.final_hash);
             }
+            return;
+        }
+        // Nobody hashes the outcome: it follows from the state, and so it has to be what the state says.
+        let outcome = self.replica.battle().outcome();
+        let told = match &outcome {
+            Some(outcome) => end.ended == Ended::Finished && end.outcome == outcome.to_bytes(),
+            None => end.outcome.is_empty(),
+        };
+        if !told {
+            self.found(tick, Finding::Outcome);
         }
     }
 

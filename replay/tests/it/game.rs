@@ -154,6 +154,8 @@ pub(crate) struct Lie {
     pub(crate) parts_every: u32,
     /// The end's hash.
     pub(crate) end: bool,
+    /// The end tells an outcome that the battle did not have.
+    pub(crate) outcome: bool,
 }
 
 pub(crate) const KEYFRAME_TICKS: u32 = 100;
@@ -208,6 +210,7 @@ pub(crate) fn recorded(ticks: u32, lie: Lie) -> Vec<u8> {
     }
     let last = battle.state_hash().0;
     let last = if lie.end { !last } else { last };
-    writer.finish(Ended::Finished, &[], last).expect("a good sink");
+    let outcome = if lie.outcome { Outcome::default().to_bytes().to_vec() } else { Vec::new() };
+    writer.finish(Ended::Finished, &outcome, last).expect("a good sink");
     writer.into_sink()
 }

@@ -160,6 +160,12 @@ fn changed_end_is_found() {
 }
 
 #[test]
+fn outcome_that_the_battle_did_not_have_is_found() {
+    let first = difference(Lie { outcome: true, ..Lie::default() });
+    assert_eq!((first.tick, &first.finding), (330, &Finding::Outcome));
+}
+
+#[test]
 fn panic_of_the_game_is_a_refusal_with_its_tick() {
     // A later part that begins with a state no tick would make: the file is sound, the game is not prepared.
     let twisted = recorded(200, Lie { hidden: Some((200, TWIST)), ..Lie::default() });
