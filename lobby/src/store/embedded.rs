@@ -10,7 +10,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use redb::{
@@ -34,7 +34,46 @@ const RESULTS: TableDefinition<'_, u64, ()> = TableDefinition::new("results");
 /// A store in one file. Clones share it.
 #[derive(Clone)]
 pub struct EmbeddedStore {
-    database: Arc<Database>,
+    place: Arc<Place>,
+}
+
+/// Where the database is. One that the disk refused a write answers nothing any more until it is opened anew.
+struct Place {
+    /// Nothing while it is closed for that.
+    database: Mutex<Option<Arc<Database>>>,
+    open: Box<dyn Fn() -> Result<Database, redb::Error> + Send + Sync>,
+}
+
+impl Place {
+    /// The database, opened anew if it had to be closed. Blocks.
+    fn database(&self) -> Result<Arc<Database>, Failure> {
+        let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(database) = &*database {
+            return Ok(database.clone());
+        }
+        let opened = Arc::new((self.open)().map_err(failed)?);
+        tracing::info!("embedded store opened anew");
+        Ok(database.insert(opened).clone())
+    }
+
+    /// Closes the database after an error of the disk. As long as others use it, it stays: they meet the same error.
+    fn close_after(&self, failure: &Failure) {
+        let Failure::Redb(error) = failure else { return };
+        if !matches!(**error, redb::Error::Io(_) | redb::Error::PreviousIo) {
+            return;
+        }
+        let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        if database.as_ref().is_some_and(|database| Arc::strong_count(database) == 1) {
+            *database = None;
+        }
+    }
+
+    fn use_it<T>(&self, work: impl FnOnce(&Database) -> Result<T, Failure>) -> Result<T, Failure> {
+        let database = self.database()?;
+        let done = work(&database);
+        drop(database);
+        done.inspect_err(|failure| self.close_after(failure))
+    }
 }
 
 /// Why a file is no store.
@@ -53,18 +92,23 @@ impl EmbeddedStore {
     /// The file cannot be made or is no store.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let named = |source: redb::Error| OpenError { path: path.display().to_string(), source };
-        let database = Database::create(path).map_err(|error| named(error.into()))?;
-        Self::with(database).map_err(named)
+        let owned = path.to_owned();
+        Self::with(move || Ok(Database::create(&owned)?)).map_err(named)
     }
 
     /// A store in memory, for tests and houses that keep nothing.
     pub fn in_memory() -> Self {
-        let backend = redb::backends::InMemoryBackend::new();
-        let database = Database::builder().create_with_backend(backend).expect("memory takes a fresh store");
-        Self::with(database).expect("memory takes the tables")
+        let open = || {
+            let backend = redb::backends::InMemoryBackend::new();
+            Ok(Database::builder().create_with_backend(backend)?)
+        };
+        Self::with(open).expect("memory takes the tables")
     }
 
-    fn with(database: Database) -> Result<Self, redb::Error> {
+    fn with(
+        open: impl Fn() -> Result<Database, redb::Error> + Send + Sync + 'static,
+    ) -> Result<Self, redb::Error> {
+        let database = open()?;
         let transaction = database.begin_write()?;
         transaction.open_table(ORDINALS)?;
         transaction.open_table(ACCOUNTS)?;
@@ -72,7 +116,8 @@ impl EmbeddedStore {
         transaction.open_table(CURRENT)?;
         transaction.open_table(RESULTS)?;
         transaction.commit()?;
-        Ok(Self { database: Arc::new(database) })
+        let database = Mutex::new(Some(Arc::new(database)));
+        Ok(Self { place: Arc::new(Place { database, open: Box::new(open) }) })
     }
 
     /// Changes the store on a thread that may block; the change is durable when this answers.
@@ -80,13 +125,15 @@ impl EmbeddedStore {
         &self,
         change: impl FnOnce(&WriteTransaction) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let database = Arc::clone(&self.database);
+        let place = Arc::clone(&self.place);
         blocking(move || {
-            let mut transaction = database.begin_write().map_err(failed)?;
-            transaction.set_durability(Durability::Immediate).map_err(failed)?;
-            let changed = change(&transaction)?;
-            transaction.commit().map_err(failed)?;
-            Ok(changed)
+            place.use_it(|database| {
+                let mut transaction = database.begin_write().map_err(failed)?;
+                transaction.set_durability(Durability::Immediate).map_err(failed)?;
+                let changed = change(&transaction)?;
+                transaction.commit().map_err(failed)?;
+                Ok(changed)
+            })
         })
         .await
     }
@@ -95,8 +142,8 @@ impl EmbeddedStore {
         &self,
         look: impl FnOnce(&redb::ReadTransaction) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let database = Arc::clone(&self.database);
-        blocking(move || look(&database.begin_read().map_err(failed)?)).await
+        let place = Arc::clone(&self.place);
+        blocking(move || place.use_it(|database| look(&database.begin_read().map_err(failed)?))).await
     }
 
     /// Reads a row, lets `change` alter it, writes it back if that answers something.
@@ -325,5 +372,70 @@ impl Store for EmbeddedStore {
             })
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// A disk in memory that outlives the databases on it and can be full.
+    #[derive(Debug, Clone, Default)]
+    struct Disk {
+        bytes: Arc<Mutex<Vec<u8>>>,
+        full: Arc<AtomicBool>,
+    }
+
+    impl Disk {
+        fn changed(&self, change: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+            if self.full.load(Ordering::SeqCst) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            change(&mut self.bytes.lock().unwrap());
+            Ok(())
+        }
+    }
+
+    impl redb::StorageBackend for Disk {
+        fn len(&self) -> io::Result<u64> {
+            Ok(self.bytes.lock().unwrap().len() as u64)
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            let at = usize::try_from(offset).unwrap();
+            out.copy_from_slice(&self.bytes.lock().unwrap()[at..at + out.len()]);
+            Ok(())
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.changed(|bytes| bytes.resize(usize::try_from(len).unwrap(), 0))
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.changed(|_| {})
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            let at = usize::try_from(offset).unwrap();
+            self.changed(|bytes| bytes[at..at + data.len()].copy_from_slice(data))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_a_full_disk_stopped_answers_again_when_there_is_room() {
+        let disk = Disk::default();
+        let again = disk.clone();
+        let open = move || Ok(Database::builder().create_with_backend(again.clone())?);
+        let store = EmbeddedStore::with(open).unwrap();
+        assert_eq!(store.take_ordinals(Ordinal::Battle, 3).await, Ok(0));
+        disk.full.store(true, Ordering::SeqCst);
+        for _ in 0..3 {
+            assert_eq!(store.take_ordinals(Ordinal::Battle, 1).await, Err(StoreError::Unavailable));
+        }
+        disk.full.store(false, Ordering::SeqCst);
+        assert_eq!(store.take_ordinals(Ordinal::Battle, 1).await, Ok(3));
     }
 }
