@@ -53,11 +53,35 @@ const VERSION: u32 = 1;
 impl Outbox {
     /// The outbox in `folder`, which is made if it is not there.
     ///
+    /// A node that died while it put a result on disk may have left it whole under its temporary name: that one
+    /// waits from now on like the others. What was left torn is removed.
+    ///
     /// # Errors
-    /// If the folder cannot be made.
-    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+    /// If the folder cannot be made or read, or the disk refuses.
+    pub fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        Ok(Self { folder: folder.to_owned(), held: Arc::default() })
+        let outbox = Self { folder: folder.to_owned(), held: Arc::default() };
+        for entry in fs::read_dir(folder)? {
+            let temporary = entry?.path();
+            if temporary.extension().is_some_and(|extension| extension == "tmp") {
+                outbox.take_up(&temporary)?;
+            }
+        }
+        Ok(outbox)
+    }
+
+    fn take_up(&self, temporary: &Path) -> io::Result<()> {
+        match read(temporary) {
+            Ok(settlement) => {
+                File::open(temporary)?.sync_all()?;
+                fs::rename(temporary, self.path(settlement.battle, settlement.epoch))?;
+                File::open(&self.folder)?.sync_all()
+            }
+            Err(error) => {
+                warn!(path = %temporary.display(), %error, "a torn result removed");
+                fs::remove_file(temporary)
+            }
+        }
     }
 
     /// Puts a result on disk and waits until it is there: from the recording thread, never from a tick. What the disk
@@ -65,6 +89,8 @@ impl Outbox {
     /// the end of this process.
     pub(crate) fn deposit(&self, settlement: &Settlement) {
         let Err(error) = self.write(settlement) else { return };
+        // What is left of it is better used by others.
+        let _ = fs::remove_file(self.path(settlement.battle, settlement.epoch).with_extension("tmp"));
         let (battle, mut held) = (settlement.battle, self.held());
         if held.len() < HELD_MAX {
             error!(%battle, %error, "a result is held in memory: the outbox cannot be written");
@@ -106,6 +132,7 @@ impl Outbox {
             }
         }
         found.sort_by_key(|settlement| (settlement.battle, settlement.epoch));
+        found.dedup_by_key(|settlement| (settlement.battle, settlement.epoch));
         Ok(found)
     }
 
@@ -209,6 +236,24 @@ mod tests {
         reopened.forget(BattleId(7), Epoch(3)).unwrap();
         reopened.forget(BattleId(7), Epoch(3)).unwrap();
         assert_eq!(reopened.waiting().unwrap(), [settlement(8)]);
+    }
+
+    #[test]
+    fn what_a_killed_node_left_half_deposited_is_taken_up_if_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = Outbox::open(folder.path()).unwrap();
+        for battle in [7, 8] {
+            outbox.deposit(&settlement(battle));
+            let path = outbox.path(BattleId(battle), Epoch(3));
+            fs::rename(&path, path.with_extension("tmp")).unwrap();
+        }
+        let torn = outbox.path(BattleId(8), Epoch(3)).with_extension("tmp");
+        let bytes = fs::read(&torn).unwrap();
+        fs::write(&torn, &bytes[..bytes.len() - 1]).unwrap();
+        assert!(outbox.waiting().unwrap().is_empty());
+        let reopened = Outbox::open(folder.path()).unwrap();
+        assert_eq!(reopened.waiting().unwrap(), [settlement(7)]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
