@@ -58,7 +58,7 @@ impl Outbox {
     ///
     /// # Errors
     /// If the folder cannot be made or read, or the disk refuses.
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let outbox = Self { folder: folder.to_owned(), held: Arc::default() };
         for entry in fs::read_dir(folder)? {
