@@ -1,8 +1,8 @@
 //! `tiltyard token`: gets, shows and judges battle tokens.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -143,16 +143,26 @@ pub(crate) fn gate_of(flag: Option<&str>, config: &Config) -> Result<String, Usa
 /// Reads a token file with suspicion.
 pub(crate) fn read(path: &Path) -> anyhow::Result<TokenFile> {
     let shown = || path.display().to_string();
-    let metadata = fs::metadata(path).with_context(shown)?;
-    anyhow::ensure!(metadata.len() <= FILE_BYTES_MAX, "{}: too long for a token file", shown());
-    let text = fs::read_to_string(path).with_context(shown)?;
+    let file = File::open(path).with_context(shown)?;
+    // A device has no length that could be asked first.
+    let mut text = String::new();
+    let length = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).with_context(shown)?;
+    anyhow::ensure!(length as u64 <= FILE_BYTES_MAX, "{}: too long for a token file", shown());
     text.parse().with_context(shown)
 }
 
 fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
-    let write = || options.open(path)?.write_all(text.as_bytes());
+    let write = || {
+        let mut file = options.open(path)?;
+        // A file that was there has the mode that it had.
+        let metadata = file.metadata()?;
+        if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
+        file.write_all(text.as_bytes())
+    };
     write().with_context(|| path.display().to_string())
 }
 
@@ -324,6 +334,23 @@ mod tests {
 
     fn verdict(keys: &ClusterKeys, file: &TokenFile, hash: u8, now_unix_ms: u64) -> Verdict {
         judge(keys, &inspect(&file.token).unwrap(), file, [hash; 16], now_unix_ms)
+    }
+
+    #[test]
+    fn a_token_file_is_read_to_its_bound_whatever_it_is() {
+        let error = read(Path::new("/dev/zero")).unwrap_err();
+        assert!(error.to_string().contains("too long"), "{error:#}");
+    }
+
+    #[test]
+    fn a_token_file_is_secret_even_if_it_was_there_for_all_to_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.token");
+        std::fs::write(&path, "old").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        write_secret(&path, "new").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
     }
 
     #[test]
