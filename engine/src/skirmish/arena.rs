@@ -94,7 +94,7 @@ impl Arena {
 }
 
 /// A team's base: the teams' middles lie evenly around the arena's, first team left, and move inwards as bases grow.
-fn base_of(rules: &Rules, team: u8) -> Rect {
+pub(super) fn base_of(rules: &Rules, team: u8) -> Rect {
     let turn = math::PI + math::TAU * f32::from(team) / rules.teams.max(1) as f32;
     let room = (rules.half - PUPPET_RADIUS) * (1.0 - rules.spread);
     let half = (rules.half - PUPPET_RADIUS) * rules.spread;

@@ -20,6 +20,7 @@
 mod arena;
 mod bot;
 mod combat;
+pub mod limit;
 mod orders;
 mod setup;
 mod state;

@@ -1,0 +1,294 @@
+//! What stands still: walls and obstacles, and how far off they are.
+//!
+//! A field holds for each cell a lower bound of the distance from any of its points to the nearest obstacle. A ray
+//! that goes on by that distance, again and again, passes through nothing; that is how a flyer learns for how many
+//! ticks it need not ask.
+
+use glam::Vec2;
+
+use super::super::state::{FLYER_RADIUS, PUPPET_RADIUS};
+use super::super::{Block, Rules, arena};
+use crate::rng::Rng;
+use crate::space::{Rect, push_circle_out, segment_rect};
+
+/// How far off a surface something is set, in metres.
+const SKIN: f32 = 1.0 / 1024.0;
+/// The most cells of an index.
+const CELLS_MAX: f32 = 1_048_576.0;
+/// Steps of the field a metre, and the furthest distance that it tells, in metres.
+const FIELD: (f32, f32) = (8.0, 24.0);
+/// The most ticks that a flyer is promised.
+const PROMISE_TICKS: f32 = 64.0;
+/// The most steps of a ray through the field.
+const RAY_STEPS: u32 = 12;
+
+/// Square cells over a square arena; what lies outside belongs to the nearest edge cell.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cells {
+    half: f32,
+    inverse: f32,
+    size: f32,
+    last: f32,
+    pub(super) columns: u32,
+}
+
+impl Cells {
+    pub(super) fn new(half: f32, size: f32) -> Self {
+        let mut size = size;
+        loop {
+            let columns = (2.0 * half / size).floor() + 1.0;
+            if columns * columns <= CELLS_MAX {
+                return Self {
+                    half,
+                    inverse: 1.0 / size,
+                    size,
+                    last: columns - 1.0,
+                    columns: columns as u32,
+                };
+            }
+            size *= 2.0;
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.columns as usize * self.columns as usize
+    }
+
+    /// The column of an x, or the row of a y: never falls as the coordinate grows. Adding 2²³ leaves the whole part
+    /// in the low bits, and a loop of this is vectorised.
+    #[inline(always)]
+    pub(super) fn along(&self, coordinate: f32) -> u32 {
+        let cells = (coordinate + self.half) * self.inverse - 0.5;
+        let cells = if cells > 0.0 { cells } else { 0.0 };
+        let cells = if cells < self.last { cells } else { self.last };
+        (cells + 8_388_608.0).to_bits() & 0x7f_ffff
+    }
+
+    #[inline(always)]
+    pub(super) fn of(&self, point: Vec2) -> u32 {
+        self.along(point.y) * self.columns + self.along(point.x)
+    }
+
+    /// The extent of a row or column, wider by what rounding may do; edge cells go on for ever.
+    fn extent(&self, cell: u32) -> (f32, f32) {
+        let slack = self.half * 1e-5 + self.size * 1e-3;
+        let low = if cell == 0 { f32::MIN } else { cell as f32 * self.size - self.half - slack };
+        let high = if cell + 1 == self.columns {
+            f32::MAX
+        } else {
+            (cell + 1) as f32 * self.size - self.half + slack
+        };
+        (low, high)
+    }
+}
+
+/// What stands still.
+#[derive(Debug)]
+pub(super) struct Map {
+    rules: Rules,
+    /// Where centres of puppets are.
+    room: Rect,
+    /// Where centres of flyers are.
+    sky: Rect,
+    /// The distance field, in eighths of a metre, rounded down.
+    field: Vec<u8>,
+    field_cells: Cells,
+    /// Obstacles of each cell, as runs of `rects`.
+    starts: Vec<u32>,
+    rects: Vec<Rect>,
+    cells: Cells,
+    /// What a flyer keeps from an obstacle on a ray for it to be free: its radius, and how far it may stray from the
+    /// ray by rounding in as many ticks as it is promised.
+    keep: f32,
+    stray: f32,
+}
+
+/// Where a flyer meets something.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meeting {
+    pub(super) at: f32,
+    pub(super) place: Vec2,
+    pub(super) normal: Vec2,
+}
+
+impl Map {
+    pub(super) fn new(rules: &Rules, blocks: &[Block]) -> Self {
+        let half = rules.half;
+        let bounds = rules.bounds();
+        let all: Vec<Rect> = blocks.iter().map(|block| Rect::new(block.min, block.max)).collect();
+        let cells = Cells::new(half, 4.0);
+        let (mut starts, mut rects) = (vec![0; cells.count() + 1], Vec::new());
+        let reach = PUPPET_RADIUS + 2.0 * SKIN + half * 1e-5;
+        let mut lists: Vec<Vec<Rect>> = vec![Vec::new(); cells.count()];
+        for rect in &all {
+            let wide = rect.grown(reach);
+            for row in cells.along(wide.min.y)..=cells.along(wide.max.y) {
+                for column in cells.along(wide.min.x)..=cells.along(wide.max.x) {
+                    lists[(row * cells.columns + column) as usize].push(*rect);
+                }
+            }
+        }
+        for (cell, list) in lists.iter().enumerate() {
+            rects.extend_from_slice(list);
+            starts[cell + 1] = rects.len() as u32;
+        }
+        let field_cells = Cells::new(half, 2.0);
+        let mut field = vec![(FIELD.0 * FIELD.1) as u8; field_cells.count()];
+        for rect in &all {
+            let wide = rect.grown(FIELD.1);
+            for row in field_cells.along(wide.min.y)..=field_cells.along(wide.max.y) {
+                let (low, high) = field_cells.extent(row);
+                let y = (rect.min.y - high).max(low - rect.max.y).max(0.0);
+                for column in field_cells.along(wide.min.x)..=field_cells.along(wide.max.x) {
+                    let (left, right) = field_cells.extent(column);
+                    let x = (rect.min.x - right).max(left - rect.max.x).max(0.0);
+                    let steps = ((x * x + y * y).sqrt() * FIELD.0).floor().min(FIELD.0 * FIELD.1) as u8;
+                    let place = &mut field[(row * field_cells.columns + column) as usize];
+                    *place = steps.min(*place);
+                }
+            }
+        }
+        // A tick's rounding: to the grid, and of a sum as large as the arena.
+        let stray = PROMISE_TICKS * (1.0 / 4096.0 + half / 4_194_304.0);
+        Self {
+            rules: *rules,
+            room: bounds.grown(-PUPPET_RADIUS),
+            sky: bounds.grown(-FLYER_RADIUS),
+            field,
+            field_cells,
+            starts,
+            rects,
+            cells,
+            keep: FLYER_RADIUS + stray,
+            stray,
+        }
+    }
+
+    /// Whether an obstacle may be within a puppet's reach.
+    #[inline(always)]
+    pub(super) fn is_close(&self, point: Vec2) -> bool {
+        // Whole steps of the field: a circle of 4.02 eighths reaches what is less than 5 off.
+        self.field[self.field_cells.of(point) as usize] < 5
+    }
+
+    /// The nearest place within the walls.
+    #[inline(always)]
+    pub(super) fn within(&self, place: Vec2) -> Vec2 {
+        self.room.closest(place)
+    }
+
+    /// The place itself, or the one just outside of an obstacle.
+    pub(super) fn out_of_obstacles(&self, place: Vec2) -> Vec2 {
+        let cell = self.cells.of(place) as usize;
+        let mut place = place;
+        for rect in &self.rects[self.starts[cell] as usize..self.starts[cell + 1] as usize] {
+            if let Some(out) = push_circle_out(rect, place, PUPPET_RADIUS + SKIN) {
+                place = out;
+            }
+        }
+        place
+    }
+
+    /// Somewhere in a team's base.
+    pub(super) fn place_in_base(&self, team: u8, rng: &mut Rng) -> Vec2 {
+        let base = arena::base_of(&self.rules, team);
+        let place = Vec2::new(rng.range(base.min.x, base.max.x), rng.range(base.min.y, base.max.y));
+        self.out_of_obstacles(self.within(place))
+    }
+
+    /// Somewhere in the arena.
+    pub(super) fn place_for_stray(&self, rng: &mut Rng) -> Vec2 {
+        let inner = self.rules.half - PUPPET_RADIUS;
+        let place = Vec2::new(rng.signed() * inner, rng.signed() * inner);
+        self.out_of_obstacles(self.within(place))
+    }
+
+    /// The first wall or obstacle that a flyer meets.
+    pub(super) fn meeting(&self, from: Vec2, delta: Vec2) -> Option<Meeting> {
+        let to = from + delta;
+        let mut first = if self.sky.contains(to) { None } else { self.wall(from, delta) };
+        let span = Rect::new(from.min(to), from.max(to));
+        let reach = span.grown(2.0 * FLYER_RADIUS);
+        let columns = self.cells.along(reach.min.x)..=self.cells.along(reach.max.x);
+        for row in self.cells.along(reach.min.y)..=self.cells.along(reach.max.y) {
+            for column in columns.clone() {
+                let cell = (row * self.cells.columns + column) as usize;
+                for rect in &self.rects[self.starts[cell] as usize..self.starts[cell + 1] as usize] {
+                    let wide = rect.grown(FLYER_RADIUS);
+                    if !wide.overlaps(&span) {
+                        continue;
+                    }
+                    let Some(hit) = segment_rect(from, delta, &wide) else { continue };
+                    if first.is_some_and(|first: Meeting| first.at <= hit.at) {
+                        continue;
+                    }
+                    first = Some(if hit.normal == Vec2::ZERO {
+                        let place = push_circle_out(rect, from, FLYER_RADIUS + SKIN).unwrap_or(from);
+                        let normal = (place - rect.closest(place)).normalize_or(Vec2::X);
+                        Meeting { at: 0.0, place, normal }
+                    } else {
+                        let place = from + delta * hit.at + hit.normal * SKIN;
+                        Meeting { at: hit.at, place, normal: hit.normal }
+                    });
+                }
+            }
+        }
+        first
+    }
+
+    /// The wall that a flyer meets whose movement ends behind one; of two met at once the one in x.
+    fn wall(&self, from: Vec2, delta: Vec2) -> Option<Meeting> {
+        let axis = |from: f32, delta: f32, low: f32, high: f32| {
+            let to = from + delta;
+            let (edge, back) = if to > high {
+                (high, -1.0)
+            } else if to < low {
+                (low, 1.0)
+            } else {
+                return (f32::INFINITY, 0.0);
+            };
+            (if delta == 0.0 { 0.0 } else { ((edge - from) / delta).clamp(0.0, 1.0) }, back)
+        };
+        let (x, left_or_right) = axis(from.x, delta.x, self.sky.min.x, self.sky.max.x);
+        let (y, up_or_down) = axis(from.y, delta.y, self.sky.min.y, self.sky.max.y);
+        let (at, normal) =
+            if x <= y { (x, Vec2::new(left_or_right, 0.0)) } else { (y, Vec2::new(0.0, up_or_down)) };
+        if at == f32::INFINITY {
+            return None;
+        }
+        let place = self.sky.grown(-SKIN).closest(from + delta * at);
+        Some(Meeting { at, place, normal })
+    }
+
+    /// For how many ticks a flyer surely meets neither wall nor obstacle.
+    pub(super) fn free_ticks(&self, from: Vec2, delta: Vec2) -> u32 {
+        let step = delta.length();
+        if step < 1e-3 {
+            return 0;
+        }
+        let wall = |from: f32, delta: f32| {
+            let room = self.sky.max.x - self.stray - from * 1.0_f32.copysign(delta);
+            if delta == 0.0 { PROMISE_TICKS } else { room / delta.abs() }
+        };
+        let ticks_max = wall(from.x, delta.x).min(wall(from.y, delta.y)).min(PROMISE_TICKS);
+        if !(ticks_max >= 1.0) {
+            return 0;
+        }
+        let (direction, wanted) = (delta * (1.0 / step), ticks_max * step);
+        let mut gone = 0.0;
+        for _ in 0..RAY_STEPS {
+            let cell = self.field_cells.of(from + direction * gone) as usize;
+            let free = f32::from(self.field[cell]) * (1.0 / FIELD.0) - self.keep;
+            if free <= 0.125 {
+                break;
+            }
+            gone += free;
+            if gone >= wanted {
+                gone = wanted;
+                break;
+            }
+        }
+        // A little less, for the rounding of the division.
+        (gone * 0.9999 / step) as u32
+    }
+}
