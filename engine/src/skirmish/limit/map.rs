@@ -1,8 +1,8 @@
 //! What stands still: walls and obstacles, and how far off they are.
 //!
-//! A field holds for each cell a lower bound of the distance from any of its points to the nearest obstacle. A ray
-//! that goes on by that distance, again and again, passes through nothing; that is how a flyer learns for how many
-//! ticks it need not ask.
+//! A field names for each cell the obstacle nearest to it and tells how far off all others are at least. A ray that
+//! is tested against the one, and goes on by the distance of the others, again and again, misses nothing; that is how
+//! a flyer learns for how many ticks it need not ask.
 
 use glam::Vec2;
 
@@ -90,8 +90,10 @@ pub(super) struct Map {
     room: Rect,
     /// Where centres of flyers are.
     sky: Rect,
-    /// The distance field, in eighths of a metre, rounded down.
-    field: Vec<u8>,
+    obstacles: Vec<Rect>,
+    field: Vec<Near>,
+    /// Of each cell of the field whether a puppet in it may touch an obstacle: small, since all puppets ask it.
+    close: Vec<bool>,
     field_cells: Cells,
     /// Obstacles of each cell, as runs of `rects`.
     starts: Vec<u32>,
@@ -102,6 +104,20 @@ pub(super) struct Map {
     keep: f32,
     stray: f32,
 }
+
+/// What stands near a cell. Distances are in steps of the field, rounded down.
+#[derive(Clone, Copy, Debug)]
+struct Near {
+    /// The nearest obstacle's number, [`NOBODY`] if all are far.
+    nearest: u16,
+    /// How far off it is at least.
+    nearest_steps: u8,
+    /// How far off all others are at least.
+    others_steps: u8,
+}
+
+/// No obstacle; there are never so many.
+const NOBODY: u16 = u16::MAX;
 
 /// Where a flyer meets something.
 #[derive(Clone, Copy, Debug)]
@@ -133,8 +149,10 @@ impl Map {
             starts[cell + 1] = rects.len() as u32;
         }
         let field_cells = Cells::new(half, 2.0);
-        let mut field = vec![(FIELD.0 * FIELD.1) as u8; field_cells.count()];
-        for rect in &all {
+        let furthest = (FIELD.0 * FIELD.1) as u8;
+        let far = Near { nearest: NOBODY, nearest_steps: furthest, others_steps: furthest };
+        let mut field = vec![far; field_cells.count()];
+        for (number, rect) in (0_u16..).zip(&all) {
             let wide = rect.grown(FIELD.1);
             for row in field_cells.along(wide.min.y)..=field_cells.along(wide.max.y) {
                 let (low, high) = field_cells.extent(row);
@@ -143,8 +161,16 @@ impl Map {
                     let (left, right) = field_cells.extent(column);
                     let x = (rect.min.x - right).max(left - rect.max.x).max(0.0);
                     let steps = ((x * x + y * y).sqrt() * FIELD.0).floor().min(FIELD.0 * FIELD.1) as u8;
-                    let place = &mut field[(row * field_cells.columns + column) as usize];
-                    *place = steps.min(*place);
+                    let near = &mut field[(row * field_cells.columns + column) as usize];
+                    if steps < near.nearest_steps {
+                        *near = Near {
+                            nearest: number,
+                            nearest_steps: steps,
+                            others_steps: near.nearest_steps,
+                        };
+                    } else {
+                        near.others_steps = steps.min(near.others_steps);
+                    }
                 }
             }
         }
@@ -154,6 +180,9 @@ impl Map {
             rules: *rules,
             room: bounds.grown(-PUPPET_RADIUS),
             sky: bounds.grown(-FLYER_RADIUS),
+            obstacles: all,
+            // A circle that reaches four steps and a little touches nothing that is five steps off.
+            close: field.iter().map(|near| near.nearest_steps < 5).collect(),
             field,
             field_cells,
             starts,
@@ -167,8 +196,7 @@ impl Map {
     /// Whether an obstacle may be within a puppet's reach.
     #[inline(always)]
     pub(super) fn is_close(&self, point: Vec2) -> bool {
-        // Whole steps of the field: a circle of 4.02 eighths reaches what is less than 5 off.
-        self.field[self.field_cells.of(point) as usize] < 5
+        self.close[self.field_cells.of(point) as usize]
     }
 
     /// The nearest place within the walls.
@@ -274,21 +302,46 @@ impl Map {
         if !(ticks_max >= 1.0) {
             return 0;
         }
-        let (direction, wanted) = (delta * (1.0 / step), ticks_max * step);
+        let wanted = ticks_max * step;
+        let ray = Ray::new(from, delta * (1.0 / step));
         let mut gone = 0.0;
+        let (mut tested, mut met_at) = (NOBODY, f32::INFINITY);
         for _ in 0..RAY_STEPS {
-            let cell = self.field_cells.of(from + direction * gone) as usize;
-            let free = f32::from(self.field[cell]) * (1.0 / FIELD.0) - self.keep;
-            if free <= 0.125 {
-                break;
+            let near = self.field[self.field_cells.of(from + ray.direction * gone) as usize];
+            if near.nearest != tested && near.nearest != NOBODY {
+                tested = near.nearest;
+                met_at = met_at.min(ray.meets(&self.obstacles[usize::from(tested)].grown(self.keep)));
             }
-            gone += free;
-            if gone >= wanted {
-                gone = wanted;
+            gone += (f32::from(near.others_steps) * (1.0 / FIELD.0) - self.keep).max(0.0);
+            if gone >= wanted.min(met_at) {
+                gone = wanted.min(met_at);
                 break;
             }
         }
         // A little less, for the rounding of the division.
         (gone * 0.9999 / step) as u32
+    }
+}
+
+/// A ray, prepared for many rectangles.
+struct Ray {
+    from: Vec2,
+    direction: Vec2,
+    inverse: Vec2,
+}
+
+impl Ray {
+    fn new(from: Vec2, direction: Vec2) -> Self {
+        // Nearly parallel to an axis is as good as parallel: it is turned by less than flyers stray anyway.
+        let divisor = |value: f32| 1.0 / if value.abs() < 1e-6 { 1e-6_f32.copysign(value) } else { value };
+        Self { from, direction, inverse: Vec2::new(divisor(direction.x), divisor(direction.y)) }
+    }
+
+    /// How far off it enters a rectangle; infinitely far if it does not.
+    #[inline]
+    fn meets(&self, rect: &Rect) -> f32 {
+        let (a, b) = ((rect.min - self.from) * self.inverse, (rect.max - self.from) * self.inverse);
+        let (enter, leave) = (a.min(b).max_element(), a.max(b).min_element());
+        if leave >= enter.max(0.0) { enter.max(0.0) } else { f32::INFINITY }
     }
 }
