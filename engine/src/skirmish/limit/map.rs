@@ -163,11 +163,8 @@ impl Map {
                     let steps = ((x * x + y * y).sqrt() * FIELD.0).floor().min(FIELD.0 * FIELD.1) as u8;
                     let near = &mut field[(row * field_cells.columns + column) as usize];
                     if steps < near.nearest_steps {
-                        *near = Near {
-                            nearest: number,
-                            nearest_steps: steps,
-                            others_steps: near.nearest_steps,
-                        };
+                        *near =
+                            Near { nearest: number, nearest_steps: steps, others_steps: near.nearest_steps };
                     } else {
                         near.others_steps = steps.min(near.others_steps);
                     }
