@@ -296,7 +296,8 @@ impl Map {
             if delta == 0.0 { PROMISE_TICKS } else { room / delta.abs() }
         };
         let ticks_max = wall(from.x, delta.x).min(wall(from.y, delta.y)).min(PROMISE_TICKS);
-        if !(ticks_max >= 1.0) {
+        // Written so that a length that is no number promises nothing either.
+        if ticks_max.is_nan() || ticks_max < 1.0 {
             return 0;
         }
         let wanted = ticks_max * step;

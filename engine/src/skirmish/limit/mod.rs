@@ -12,11 +12,11 @@
 //!
 //! | trick | where |
 //! |---|---|
-//! | a flyer knows until when no wall or obstacle can be in its way; it flies straight, so it rarely asks | [`map`] |
-//! | columns that nothing was written to are not hashed again | [`sums`] |
-//! | one flat pass over flyers, branchless collection of those that need a closer look | [`flyers`] |
-//! | four puppets at once turn inputs into velocities | [`puppets`] |
-//! | values far below the grid's bounds are snapped by two additions | [`on_grid`] |
+//! | a flyer knows until when no wall or obstacle can be in its way; it flies straight, so it rarely asks | `map` |
+//! | columns that nothing was written to are not hashed again | `sums` |
+//! | one flat pass over flyers, branchless collection of those that need a closer look | `flyers` |
+//! | four puppets at once turn inputs into velocities | `puppets` |
+//! | values far below the grid's bounds are snapped by two additions | `on_grid` |
 //!
 //! It tells no events, saves nothing, and cannot be restored.
 
