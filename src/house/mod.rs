@@ -43,6 +43,8 @@ impl<G: Game> House<G> {
     /// A folder, an address or the store is refused; the message names it.
     pub async fn start(plan: &Plan) -> anyhow::Result<Self> {
         let store = open_store(plan.store.clone()).await?;
+        // Nobody else uses the data folder once the store is open.
+        plan.take_over_outboxes().with_context(|| plan.outbox.display().to_string())?;
         let directory: Arc<dyn Directory> = Arc::new(MemoryDirectory::new());
         let mut nodes = Vec::new();
         for number in 1..=plan.nodes {

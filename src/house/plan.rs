@@ -1,5 +1,7 @@
 //! What a house is built from: the configuration, keys, and what a subcommand wants otherwise.
 
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -87,6 +89,26 @@ impl Plan {
     pub(super) fn cluster_keys(&self) -> ControlKeys {
         let secret = ClusterSecret::new(1, self.keys.cluster_secret.as_bytes());
         ControlKeys::new(secret.expect("32 bytes are enough for a secret"), None)
+    }
+
+    /// Hands the results that wait in outboxes of nodes that this house does not have to its first node.
+    pub(super) fn take_over_outboxes(&self) -> io::Result<()> {
+        let nodes: Vec<_> = (1..=self.nodes).map(|number| self.node_config(number).outbox).collect();
+        let Some(heir) = nodes.first().filter(|_| self.outbox.is_dir()) else { return Ok(()) };
+        fs::create_dir_all(heir)?;
+        for entry in fs::read_dir(&self.outbox)? {
+            let folder = entry?.path();
+            if nodes.contains(&folder) || !folder.is_dir() {
+                continue;
+            }
+            for entry in fs::read_dir(&folder)? {
+                let entry = entry?;
+                fs::rename(entry.path(), heir.join(entry.file_name()))?;
+            }
+            fs::remove_dir(&folder)?;
+            tracing::info!(folder = %folder.display(), "results of a node that is no more taken over");
+        }
+        Ok(())
     }
 
     pub(super) fn node_config(&self, number: u16) -> NodeConfig {
@@ -192,6 +214,24 @@ mod tests {
         let modes = Plan::modes_of::<Skirmish>(&config).unwrap();
         assert_eq!(names(&config), ["duel"]);
         assert_eq!((modes[0].ticks_max, modes[0].rate_hz, modes[0].bots_after), (420, 60, None));
+    }
+
+    #[test]
+    fn results_of_a_node_that_is_no_more_are_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plan = Plan::new(Config::default(), ClusterKeys::generate(0).unwrap());
+        (plan.outbox, plan.nodes) = (folder.path().join("outbox"), 2);
+        plan.take_over_outboxes().unwrap();
+        for (number, result) in [(1, "a.json"), (2, "b.json"), (3, "c.json")] {
+            let outbox = plan.node_config(number).outbox;
+            fs::create_dir_all(&outbox).unwrap();
+            fs::write(outbox.join(result), result).unwrap();
+        }
+        plan.take_over_outboxes().unwrap();
+        let place = |number, result| plan.node_config(number).outbox.join(result);
+        assert!(place(1, "a.json").exists() && place(2, "b.json").exists());
+        assert_eq!(fs::read_to_string(place(1, "c.json")).unwrap(), "c.json");
+        assert!(!plan.node_config(3).outbox.exists());
     }
 
     #[test]
