@@ -106,6 +106,6 @@ fn random_setups_end_every_tick_in_the_same_state() {
     };
     match number("SEED") {
         Some(seed) => play(seed),
-        None => (0..number("BATTLES").unwrap_or(300)).for_each(play),
+        None => (0..number("BATTLES").unwrap_or(60)).for_each(play),
     }
 }
