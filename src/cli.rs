@@ -106,7 +106,7 @@ With --json the one object comes as soon as all is ready.")]
   tiltyard bots --players 10
   tiltyard bots --gate ws://127.0.0.1:7700 --players 20 --battles 3 --mode duel
 
-Bad links (loss, delay, jitter) are not in this build.")]
+Bad links (loss, delay, jitter) are not in this version.")]
     Bots(BotsArgs),
     /// Look into recordings and prove them
     #[command(
@@ -122,7 +122,7 @@ Bad links (loss, delay, jitter) are not in this build.")]
   tiltyard bench --scene 1000x3000 --seconds 10
   tiltyard --json bench --scene 10x30
 
-The comparison with a hand-written loop (limit_us, ratio) and the scenes `many` and `crowd` are not in this build.")]
+The comparison with a hand-written loop (limit_us, ratio) and the scenes `many` and `crowd` are not in this version.")]
     Bench(BenchArgs),
 }
 

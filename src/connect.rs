@@ -103,8 +103,21 @@ fn over(over: Option<Over>) -> String {
     }
 }
 
+/// The same for one who never got in, with the way out. A bad token gets no answer, so it looks like no node at all.
+fn outside(end: Option<Over>) -> String {
+    match end {
+        Some(Over::Left) => "left before any node answered".to_owned(),
+        Some(Over::Closed(_)) => format!(
+            "{}\neither the house is down, or the token is not one of its own: \
+             get a new one with `tiltyard token issue`",
+            over(end)
+        ),
+        _ => over(end),
+    }
+}
+
 fn describe(report: &Report) -> String {
-    let Some(place) = report.place else { return over(report.over) };
+    let Some(place) = report.place else { return outside(report.over) };
     let tick = report.newest_tick.map_or(0, |tick| tick.0);
     let rtt = report.rtt_ms.map_or("unknown".to_owned(), |ms| format!("{ms} ms"));
     let hash = report.state_hash.map_or("none".to_owned(), |hash| hash.to_string());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use tiltyard_client::{LobbySession, LobbySettings};
+use tiltyard_client::{LobbyError, LobbySession, LobbySettings};
 use tiltyard_engine::{Game, Registry};
 use tiltyard_netcode::token::{Claims, Role, TokenError, TokenFile, TokenPublic, inspect, open};
 
@@ -106,7 +106,7 @@ impl IssueArgs {
                 lobby.issue(&mode, 0).await
             };
             tokio::select! {
-                issued = asking => issued.with_context(|| format!("asking {gate} for a battle")),
+                issued = asking => issued.map_err(|error| refusal(&gate, &error)),
                 () = stop.asked() => Err(anyhow::anyhow!("ended before the gate answered")),
             }
         })?;
@@ -129,6 +129,15 @@ impl IssueArgs {
         output.result(&object);
         Ok(Exit::Fine)
     }
+}
+
+/// Why the gate gave no battle, and what to do about it. The error's sentence holds its sources already.
+fn refusal(gate: &str, error: &LobbyError) -> anyhow::Error {
+    let way_out = match error {
+        LobbyError::Socket(_) => "; `tiltyard up` starts a house and prints its gate",
+        _ => "",
+    };
+    anyhow::anyhow!("asking {gate} for a battle: {error}{way_out}")
 }
 
 /// The gate to ask: what the flag says, else where this configuration's house would listen.

@@ -22,13 +22,13 @@ pub(crate) struct UpArgs {
     /// Folder for everything that is kept, instead of the configuration's data
     #[arg(long, value_name = "DIR")]
     data: Option<std::path::PathBuf>,
-    /// Keep the directory in etcd; needs a build with it
+    /// Keep the directory in etcd; refused, as this version has no etcd
     #[arg(long, value_name = "URL")]
     etcd: Option<String>,
-    /// Share tickets and presence through Redis; needs a build with it
+    /// Share tickets and presence through Redis; refused, as this version has no Redis
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
-    /// Keep accounts and results in MongoDB; needs a build with it
+    /// Keep accounts and results in MongoDB; refused, as this version has no MongoDB
     #[arg(long, value_name = "URL")]
     mongodb: Option<String>,
 }

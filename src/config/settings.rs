@@ -129,7 +129,8 @@ settings! {
         listen: SocketAddr = loopback(7700);
         /// Connections from one address; one more is closed at once and counted.
         connections_per_address_max: u32 = 1024, 1..=65536;
-        /// Messages a second from one connection; a faster one is closed and counted.
+        /// Messages a second from one connection, and twice as many at once; more are refused and counted, and who
+        /// goes on is closed.
         messages_per_second_max: u32 = 20, 1..=10000;
         /// Seconds without a word after which a connection is closed.
         idle_seconds: u32 = 60, 5..=3600;

@@ -192,11 +192,11 @@ impl Figures {
             row(&format!("    {}", reason.replace('_', " ")), count.to_string());
         }
         row("ticks played", self.ticks().to_string());
-        row("    median, 99 of 100, slowest", {
+        row("    time for one: median, 99 of 100, slowest", {
             let [p50, p99] = [0.5, 0.99].map(|share| us(tick.value_at_quantile(share)));
             format!("{p50}, {p99}, {}", us(tick.max()))
         });
-        row("    made a period late", self.late_ticks().to_string());
+        row("    of them late by a tick or more", self.late_ticks().to_string());
         row("states that differed between bots and node", self.desyncs().to_string());
         row("from input to its effect on a bot's screen", {
             let [p50, p99] = [0.5, 0.99].map(|share| swarm.input_to_state.quantile_ms(share));
