@@ -94,6 +94,7 @@ fn conclude(output: Output, report: &Report) -> Exit {
 /// How it ended, in words.
 fn over(over: Option<Over>) -> String {
     match over {
+        Some(Over::Ended(ended)) if ended.outcome.is_none() => "the battle was aborted".to_owned(),
         Some(Over::Ended(_)) => "the battle ended".to_owned(),
         Some(Over::Refused(reason)) => format!("refused: {reason}"),
         Some(Over::Closed(reason)) => format!("the session ended: {reason}"),

@@ -114,6 +114,9 @@ pub enum BotError {
     /// The session ended before the battle did.
     #[error("the battle session ended: {0}")]
     SessionEnded(CloseReason),
+    /// The battle ended without an outcome.
+    #[error("the battle was aborted")]
+    Aborted,
     /// The battle is of another game or version.
     #[error("the battle's start cannot be read: the node runs another game or version")]
     Unreadable,
@@ -246,7 +249,8 @@ impl<G: Game> BotPlayer<G> {
                 report.report.goes_on_from(&earlier);
             }
             let error = match report.report.over {
-                Some(Over::Ended(_)) => return Ok(()),
+                Some(Over::Ended(ended)) if ended.outcome.is_some() => return Ok(()),
+                Some(Over::Ended(_)) => return Err(BotError::Aborted),
                 // END was lost on the way, or the player came back too late; the gate knows the result.
                 Some(Over::Closed(CloseReason::Finished)) => return Ok(()),
                 Some(Over::Refused(DenyReason::BattleOver)) if report.report.place.is_some() => return Ok(()),

@@ -88,7 +88,17 @@ impl Figures {
             format!("{} results of {} battles are stored", self.counts.results, self.counts.battles),
         );
         for row in &self.rows {
-            hold(self.is_proven(row), format!("the result of battle {} is not its recording's", row.battle));
+            match &row.result {
+                // That results are missing is said above.
+                None => {}
+                Some(result) if result.ended != BattleEnd::Finished => {
+                    hold(false, format!("battle {} was {}", row.battle, ended(result.ended)));
+                }
+                Some(_) => {
+                    let text = format!("the result of battle {} is not its recording's", row.battle);
+                    hold(self.is_proven(row), text);
+                }
+            }
         }
         let missing = self.played.refusals.missing();
         hold(missing.is_empty(), format!("not seen refused: {}", missing.join(", ")));
@@ -102,10 +112,9 @@ impl Figures {
                 file.verdict.as_ref().is_ok_and(|verdict| verdict.recording_hash == result.recording_hash)
             };
             let recording = self.checked.iter().find(is_its).and_then(|file| file.verdict.as_ref().ok());
-            result.ended == BattleEnd::Finished
-                && recording.is_some_and(|verdict| {
-                    verdict.final_hash == result.final_hash && verdict.last_tick == result.ticks
-                })
+            recording.is_some_and(|verdict| {
+                verdict.final_hash == result.final_hash && verdict.last_tick == result.ticks
+            })
         })
     }
 
@@ -177,7 +186,11 @@ impl Figures {
                 hex(&row.battle.0.to_be_bytes()),
                 result.node.to_string(),
                 result.ticks.to_string(),
-                result.winner.map_or("draw".to_owned(), |team| format!("team {team}")),
+                match (result.ended, result.winner) {
+                    (BattleEnd::Finished, Some(team)) => format!("team {team}"),
+                    (BattleEnd::Finished, None) => "draw".to_owned(),
+                    (end, _) => ended(end).to_owned(),
+                },
                 scores.join(" : "),
                 if self.is_proven(row) { "verified".to_owned() } else { "NOT PROVEN".to_owned() },
             ]);
@@ -230,4 +243,13 @@ fn scores<'a>(row: &BattleRow, result: &'a BattleResult) -> &'a [i64] {
 
 fn is_whole(file: &Checked) -> bool {
     file.verdict.as_ref().is_ok_and(|verdict| verdict.verified && verdict.complete)
+}
+
+/// How a battle ended, in a word.
+fn ended(end: BattleEnd) -> &'static str {
+    match end {
+        BattleEnd::Finished => "finished",
+        BattleEnd::Aborted => "aborted",
+        BattleEnd::Abandoned => "abandoned",
+    }
 }

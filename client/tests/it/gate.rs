@@ -84,6 +84,8 @@ async fn serve(stream: TcpStream, mut shared: Shared) {
     let mut player = 0;
     loop {
         let answer = tokio::select! {
+            // A cut that came before a question is done before the question is read.
+            biased;
             _ = shared.cut.changed() => return,
             Some(letter) = incoming.recv() => letter,
             message = socket.next() => match message {
