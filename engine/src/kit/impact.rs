@@ -18,6 +18,7 @@ pub struct Impact {
     standing: Occupancy,
     map: Occupancy,
     targets: Grid,
+    points: Vec<Vec2>,
     groups: Vec<u8>,
     cells: Vec<u32>,
     candidates: Vec<u32>,
@@ -36,6 +37,7 @@ impl Impact {
             map: standing.clone(),
             standing,
             targets: Grid::new(bounds, grid_cell),
+            points: Vec::new(),
             groups: Vec::new(),
             cells: Vec::new(),
             candidates: Vec::new(),
@@ -55,16 +57,15 @@ impl Impact {
     /// radii and half the movement.
     pub fn place(&mut self, targets: impl Iterator<Item = (Vec2, u8)>, reach: f32) {
         self.map.copy_from(&self.standing);
+        self.points.clear();
         self.groups.clear();
-        let (map, groups) = (&mut self.map, &mut self.groups);
-        self.targets.rebuild_from(targets.enumerate().filter_map(|(row, (point, mask))| {
-            groups.push(mask);
-            if mask == 0 {
-                return None;
-            }
-            map.mark(point, reach, mask);
-            Some((row as u32, point))
-        }));
+        for (point, groups) in targets {
+            self.points.push(point);
+            self.groups.push(groups);
+        }
+        self.map.mark_all(&self.points, reach, &self.groups);
+        let there = self.points.iter().zip(&self.groups).zip(0..).filter(|((_, groups), _)| **groups != 0);
+        self.targets.rebuild_from(there.map(|((point, _), row)| (row, *point)));
     }
 
     /// The rows, ascending, of all flyers that may touch something in a tick of `seconds`, or whose time is up.

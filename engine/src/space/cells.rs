@@ -87,6 +87,20 @@ impl Cells {
         self.of_rect(&Rect::around(point, Vec2::splat(reach)))
     }
 
+    /// Whether a cell is wider than the reach around a point to both sides, so that the point reaches into two by two
+    /// cells at most.
+    pub(super) fn are_wider_than(&self, reach: f32) -> bool {
+        self.size * (1.0 - ROUNDING) - self.slack > 2.0 * (reach * (1.0 + ROUNDING) + self.slack)
+    }
+
+    /// The numbers of the four cells at the corners of what is within `reach` of a point.
+    #[inline(always)]
+    pub(super) fn corners_around(&self, point: Vec2, reach: f32) -> [u32; 4] {
+        let CellRange { columns: (left, right), rows: (low, high) } = self.around(point, reach);
+        let (low, high) = (low * self.columns, high * self.columns);
+        [low + left, low + right, high + left, high + right]
+    }
+
     /// Calls `see` with each row of cells near a segment: the row and its first and last column, such that every
     /// point within `reach` of the segment lies in one of them.
     #[inline]
