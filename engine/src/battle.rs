@@ -114,9 +114,9 @@ impl<G: Game> Battle<G> {
         self.hashes.clone_from(save.hashes());
     }
 
-    /// Hashes the state again, as a step does at its end; for measuring what that costs. Changes nothing.
+    /// Hashes the whole state again, all columns of it; for measuring what that costs. Changes nothing.
     pub fn hash_again(&mut self) -> StateHash {
-        self.world.close(&mut self.hashes);
+        self.world.close_all(&mut self.hashes);
         self.hashes.state()
     }
 

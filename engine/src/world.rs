@@ -4,8 +4,10 @@
 //! compaction at fixed points of the tick, so that the order of rows is a function of the state and never of its
 //! history. hecs' entities are row handles and nothing else: nobody outside this file sees one.
 
+use std::any::TypeId;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hecs::{Archetype, Entity};
 
@@ -14,7 +16,7 @@ use crate::hash::Hashes;
 use crate::kind::Single;
 use crate::registry::{read, write};
 use crate::schedule::StageError;
-use crate::{ACTORS_MAX, ActorId, Divergence, Kind, Record, Registry, Tick};
+use crate::{ACTORS_MAX, ActorId, Divergence, Kind, KindEntry, Record, Registry, Tick};
 
 /// The state of a battle: actors in columns, and singletons.
 pub struct World {
@@ -32,6 +34,10 @@ pub(crate) struct KindRows {
     archetype: usize,
     /// The handle of each row.
     entities: Vec<Entity>,
+    /// The hash of each column as it was last computed.
+    sums: Vec<u64>,
+    /// One bit a column: it may have been written to since. Systems share the world, so it is atomic.
+    written: AtomicU64,
 }
 
 impl World {
@@ -46,7 +52,8 @@ impl World {
             if kind.singleton {
                 entities.push((kind.ops.spawn_default)(&mut ecs));
             }
-            kinds.push(KindRows { archetype: before, entities });
+            let sums = vec![0; kind.columns.len()];
+            kinds.push(KindRows { archetype: before, entities, sums, written: AtomicU64::new(ALL) });
         }
         Self { tick: Tick::ZERO, next_actor: 1, kinds, registry, ecs, dead_rows: Vec::new() }
     }
@@ -69,9 +76,12 @@ impl World {
     /// If the kind is not registered in `Game::components`.
     #[must_use]
     pub fn rows<K: Kind>(&self) -> Rows<'_, K> {
+        Rows { archetype: self.archetype(self.position::<K>()), kind: PhantomData }
+    }
+
+    fn position<K: Kind>(&self) -> usize {
         let index = self.registry.position::<K>();
-        let index = index.unwrap_or_else(|| panic!("{}", StageError::Kind { name: K::NAME }));
-        Rows { archetype: self.archetype(index), kind: PhantomData }
+        index.unwrap_or_else(|| panic!("{}", StageError::Kind { name: K::NAME }))
     }
 
     /// A singleton, to read.
@@ -110,11 +120,13 @@ impl World {
         let id = self.take_id();
         let entity = self.ecs.spawn(row.bundle(id));
         self.kinds[index].entities.push(entity);
+        self.kinds[index].touch(ALL);
         Ok(id)
     }
 
     pub(crate) fn try_singleton_mut<T: Record>(&self) -> Result<SingletonMut<'_, T>, StageError> {
         let index = self.registry.position::<Single<T>>().ok_or(StageError::Singleton { name: T::NAME })?;
+        self.kinds[index].touch(ALL);
         Ok(SingletonMut(write::<T>(self.archetype(index))))
     }
 
@@ -135,6 +147,7 @@ impl World {
             let kind = &self.registry.kinds()[spawn.kind];
             let entity = (kind.ops.spawn_queued)(&*queues[spawn.kind].rows, spawn.place, id, &mut self.ecs);
             self.kinds[spawn.kind].entities.push(entity);
+            self.kinds[spawn.kind].touch(ALL);
         }
         changes.clear();
     }
@@ -163,6 +176,7 @@ impl World {
             for column in &kind.columns {
                 (column.ops.compact)(archetype, &self.dead_rows);
             }
+            self.kinds[index].touch(ALL);
             let kept = self.kinds[index].entities.len() - self.dead_rows.len();
             for entity in self.kinds[index].entities.drain(kept..).rev() {
                 self.ecs.despawn(entity).expect("a row's handle lives as long as the row");
@@ -172,6 +186,7 @@ impl World {
 
     /// Makes the number of rows of a kind fit by the tail; what the rows hold is overwritten by the caller.
     pub(crate) fn resize(&mut self, index: usize, rows: usize) {
+        self.kinds[index].touch(ALL);
         let kind = &self.registry.kinds()[index];
         let entities = &mut self.kinds[index].entities;
         while entities.len() > rows {
@@ -205,17 +220,35 @@ impl World {
         found
     }
 
-    /// Closes a tick: brings all floats to their stored form and hashes the state.
+    /// Closes a tick: brings all floats to their stored form and hashes the state. A column that nobody has written
+    /// to since it was closed last has both already.
     pub(crate) fn close(&mut self, into: &mut Hashes) {
         into.begin(self.tick, self.next_actor);
         for (index, kind) in self.registry.kinds().iter().enumerate() {
-            let archetype = self.archetype(index);
+            let archetype = self
+                .ecs
+                .archetypes()
+                .nth(self.kinds[index].archetype)
+                .expect("archetypes are made at battle start");
+            let KindRows { sums, written, .. } = &mut self.kinds[index];
             into.rows(archetype.len());
-            for column in &kind.columns {
-                into.column((column.ops.close)(archetype));
+            for (place, (column, sum)) in kind.columns.iter().zip(sums).enumerate() {
+                if *written.get_mut() >> place & 1 != 0 {
+                    *sum = (column.ops.close)(archetype);
+                } else {
+                    debug_assert_eq!(*sum, (column.ops.close)(archetype), "{} was written to", column.record);
+                }
+                into.column(*sum);
             }
+            *written.get_mut() = 0;
         }
         into.end();
+    }
+
+    /// Closes a tick as if everything had been written to.
+    pub(crate) fn close_all(&mut self, into: &mut Hashes) {
+        self.kinds.iter().for_each(|rows| rows.touch(ALL));
+        self.close(into);
     }
 
     fn take_id(&mut self) -> ActorId {
@@ -226,7 +259,17 @@ impl World {
     }
 }
 
+/// The bits of all columns of a kind. A kind has far fewer columns than there are bits: hecs' tuples end at 15.
+const ALL: u64 = u64::MAX;
+
 impl KindRows {
+    /// Notes that columns may be written to. Most are noted already, and a look is cheaper than a locked write.
+    fn touch(&self, columns: u64) {
+        if self.written.load(Ordering::Relaxed) & columns != columns {
+            self.written.fetch_or(columns, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entities.len()
     }
@@ -306,7 +349,9 @@ impl<'a> WorldMut<'a> {
     /// If the kind is not registered in `Game::components`.
     #[must_use]
     pub fn rows<K: Kind>(&self) -> RowsMut<'a, K> {
-        RowsMut(self.0.rows())
+        let index = self.0.position::<K>();
+        let rows = Rows { archetype: self.0.archetype(index), kind: PhantomData };
+        RowsMut { rows, entry: &self.0.registry.kinds()[index], noted: &self.0.kinds[index] }
     }
 
     /// A singleton, to write.
@@ -329,16 +374,26 @@ impl Deref for WorldMut<'_> {
 
 /// The rows of one kind, to read and to write; see [`Rows`].
 #[derive(Clone, Copy)]
-pub struct RowsMut<'a, K>(Rows<'a, K>);
+pub struct RowsMut<'a, K> {
+    rows: Rows<'a, K>,
+    entry: &'a KindEntry,
+    noted: &'a KindRows,
+}
 
 impl<'a, K: Kind> RowsMut<'a, K> {
-    /// A column, to write.
+    /// A column, to write. Whoever asks for it has written to it, as far as the state hash is concerned: a column that
+    /// nobody asked for in a tick is not hashed again.
     ///
     /// # Panics
     /// If the kind has no such record, or the column is in use.
     #[must_use]
     pub fn write<T: Record>(&self) -> ColumnMut<'a, T> {
-        match self.0.archetype.get::<&mut T>() {
+        let place = self.entry.columns.iter().position(|column| column.type_id == TypeId::of::<T>());
+        let column = place.and_then(|place| {
+            self.noted.touch(1 << place);
+            self.rows.archetype.get::<&mut T>()
+        });
+        match column {
             Some(column) => ColumnMut(column),
             None => panic!("kind {} has no field of record {}", K::NAME, T::NAME),
         }
@@ -349,7 +404,7 @@ impl<'a, K: Kind> Deref for RowsMut<'a, K> {
     type Target = Rows<'a, K>;
 
     fn deref(&self) -> &Rows<'a, K> {
-        &self.0
+        &self.rows
     }
 }
 

@@ -4,7 +4,7 @@ use glam::Vec2;
 
 use super::arena::Arena;
 use super::state::{Event, EventKind, FLYER_RADIUS, PUPPET_RADIUS, SOLID, Score, Tally, touches_of};
-use super::{Flyer, NO_TEAM, Puppet, Skirmish, stream};
+use super::{Flyer, NO_TEAM, Puppet, Scratch, Skirmish, stream};
 use crate::kit::area::Area;
 use crate::kit::flyer::{Flight, Meeting, first_meeting, reflect};
 use crate::kit::life::{Hurt, Life};
@@ -47,20 +47,20 @@ pub(super) fn blasts(step: &mut Step<'_, Skirmish>) {
 
 /// Flyers move, bounce, hit and end.
 pub(super) fn flight(step: &mut Step<'_, Skirmish>) {
-    let arena = Arena::of_tick(&mut step.scratch.arena);
+    let Scratch { arena, hits, diverted, bounced, .. } = step.scratch;
+    let arena = Arena::of_tick(arena);
     let flyers = step.world.rows::<Flyer>();
     let ids = flyers.ids();
-    let (mut positions, mut velocities) = (flyers.write::<Position>(), flyers.write::<Velocity>());
-    let mut flights = flyers.write::<Flight>();
-    let (positions, velocities) = (&mut positions[..], &mut velocities[..]);
-    let (ids, flights) = (&ids[..], &mut flights[..]);
+    let mut positions = flyers.write::<Position>();
+    let (velocities, flights) = (flyers.read::<Velocity>(), flyers.read::<Flight>());
+    let positions = &mut positions[..];
     let (now, seconds) = (step.tick, arena.rules.seconds);
-    let diverted = &mut step.scratch.diverted;
     diverted.clear();
+    bounced.clear();
 
-    arena.impact.screen(positions, velocities, flights, seconds, now);
+    arena.impact.screen(positions, &velocities, &flights, seconds, now);
     for &row in arena.impact.candidates() {
-        let (place, flight) = (row as usize, &mut flights[row as usize]);
+        let (place, flight) = (row as usize, flights[row as usize]);
         if flight.is_over(now) {
             step.changes.despawn(ids[place]);
             continue;
@@ -78,27 +78,38 @@ pub(super) fn flight(step: &mut Step<'_, Skirmish>) {
         // A puppet in front of a wall, or flush with it, is hit before the wall.
         if let Some(hit) = hit.filter(|hit| met.is_none_or(|met: Meeting| hit.at <= met.at)) {
             let (by, damage) = (flight.owner, arena.rules.flyer_damage);
-            step.scratch.hits.push(Hit { target: hit.item, by, at: from + delta * hit.at, damage });
+            hits.push(Hit { target: hit.item, by, at: from + delta * hit.at, damage });
             if flight.team == NO_TEAM {
                 let mut rng = Rng::new(step.terms.seed, now.0, stream::STRAY, ids[place].0);
                 let (position, velocity) = begin_stray(arena, &mut rng);
-                velocities[place] = velocity;
-                diverted.push((row, position));
+                diverted.push((row, position, velocity));
             } else {
                 step.changes.despawn(ids[place]);
             }
         } else if let Some(met) = met {
-            if flight.bounce() {
-                velocities[place].per_second = reflect(velocities[place].per_second, met.normal);
-                diverted.push((row, Position { at: met.place }));
+            let mut after = flight;
+            if after.bounce() {
+                let away = Velocity { per_second: reflect(velocities[place].per_second, met.normal) };
+                diverted.push((row, Position { at: met.place }, away));
+                if after.bounces != flight.bounces {
+                    bounced.push((row, after));
+                }
             } else {
                 step.changes.despawn(ids[place]);
             }
         }
     }
-    integrate(positions, velocities, seconds);
-    for (row, position) in &*diverted {
-        positions[*row as usize] = *position;
+    integrate(positions, &velocities, seconds);
+    drop((velocities, flights));
+    if !diverted.is_empty() {
+        let mut velocities = flyers.write::<Velocity>();
+        for (row, position, velocity) in &*diverted {
+            (positions[*row as usize], velocities[*row as usize]) = (*position, *velocity);
+        }
+    }
+    if !bounced.is_empty() {
+        let mut flights = flyers.write::<Flight>();
+        bounced.iter().for_each(|(row, flight)| flights[*row as usize] = *flight);
     }
 }
 
@@ -109,8 +120,8 @@ pub(super) fn harm(step: &mut Step<'_, Skirmish>) {
     }
     let puppets = step.world.rows::<Puppet>();
     let ids = puppets.ids();
-    let (mut lives, mut tallies) = (puppets.write::<Life>(), puppets.write::<Tally>());
-    let mut score = step.world.singleton_mut::<Score>();
+    // Most hits kill nobody: what counts deaths is asked for at the first.
+    let (mut lives, mut tallies, mut score) = (puppets.write::<Life>(), None, None);
     let return_ticks = Arena::of_tick(&mut step.scratch.arena).rules.return_ticks;
     let returns_at = Tick(step.tick.0.saturating_add(return_ticks));
     for Hit { target, by, at, damage } in step.scratch.hits.iter().copied() {
@@ -120,10 +131,12 @@ pub(super) fn harm(step: &mut Step<'_, Skirmish>) {
             Hurt::Lives => step.events.tell(Event::new(EventKind::Hit, at, ids[row], by, damage)),
             Hurt::Died => {
                 step.events.tell(Event::new(EventKind::Death, at, ids[row], by, damage));
+                let tallies = tallies.get_or_insert_with(|| puppets.write::<Tally>());
                 tallies[row].deaths = tallies[row].deaths.saturating_add(1);
                 // A stray's owner is nobody, and nobody is found.
                 if let Ok(killer) = ids.binary_search(&by) {
                     tallies[killer].kills = tallies[killer].kills.saturating_add(1);
+                    let score = score.get_or_insert_with(|| step.world.singleton_mut::<Score>());
                     let kills = &mut score.kills[usize::from(lives[killer].team)];
                     *kills = kills.saturating_add(1);
                 }

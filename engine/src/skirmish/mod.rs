@@ -35,7 +35,7 @@ pub use state::{
 
 use crate::kit::flyer::Flight;
 use crate::kit::life::Life;
-use crate::kit::motion::Position;
+use crate::kit::motion::{Position, Velocity};
 use crate::math;
 use crate::rng::Rng;
 use crate::{ActorId, Game, Mode, Outcome, Registry, Schedule, Seat, Stage, Team, Terms, World};
@@ -54,7 +54,9 @@ pub struct Scratch {
     /// What hurts whom in this tick, in the order in which it counts.
     hits: Vec<combat::Hit>,
     /// Rows of flyers that do not end this tick where their velocity leads, and where they do.
-    diverted: Vec<(u32, Position)>,
+    diverted: Vec<(u32, Position, Velocity)>,
+    /// Rows of flyers that have used up a bounce, and their flight after it.
+    bounced: Vec<(u32, Flight)>,
 }
 
 /// Streams of random numbers.

@@ -11,7 +11,7 @@ use crate::kit::flyer::Flight;
 use crate::kit::life::Life;
 use crate::kit::motion::{Position, Velocity, approach, integrate};
 use crate::math;
-use crate::{ActorId, Changes, Step, Tick};
+use crate::{ActorId, Changes, ColumnMut, RowsMut, Step, Tick};
 
 /// Ticks from whim to whim of a minion; they take turns.
 const WHIM_TICKS: usize = 32;
@@ -24,30 +24,40 @@ pub(super) fn orders(step: &mut Step<'_, Skirmish>) {
     let obstacles = step.world.rows::<Obstacle>();
     let arena = Arena::fit(&mut step.scratch.arena, &rules, &obstacles.read::<Block>());
     let puppets = step.world.rows::<Puppet>();
-    let (ids, mut positions, mut velocities) =
-        (puppets.ids(), puppets.write::<Position>(), puppets.write::<Velocity>());
-    let (mut facings, mut lives, mut arms) =
-        (puppets.write::<Facing>(), puppets.write::<Life>(), puppets.write::<Arms>());
-    let (ids, positions, velocities) = (&ids[..], &mut positions[..], &mut velocities[..]);
-    let (facings, lives, arms) = (&mut facings[..], &mut lives[..], &mut arms[..]);
     let (now, seed) = (step.tick, step.terms.seed);
-    let mut trigger = Trigger { now, rules: &rules, changes: step.changes, blasts: &mut step.scratch.blasts };
-    trigger.blasts.clear();
+    let (ids, mut velocities, mut facings) =
+        (puppets.ids(), puppets.write::<Velocity>(), puppets.write::<Facing>());
+    let (ids, velocities, facings) = (&ids[..], &mut velocities[..], &mut facings[..]);
 
-    // The dead lie still and return in their time.
-    for row in 0..lives.len() {
-        if lives[row].is_alive() {
-            continue;
-        }
-        velocities[row].per_second = Vec2::ZERO;
-        if lives[row].is_due(now) {
+    // The dead lie still and return in their time. In most ticks nobody does, and lives are not written to.
+    if puppets.read::<Life>().iter().any(|life| life.is_due(now)) {
+        let (mut lives, mut positions) = (puppets.write::<Life>(), puppets.write::<Position>());
+        let mut arms = puppets.write::<Arms>();
+        for (row, life) in lives.iter_mut().enumerate().filter(|(_, life)| life.is_due(now)) {
             let mut rng = crate::rng::Rng::new(seed, now.0, stream::PLACE, ids[row].0);
-            lives[row].revive(rules.health);
-            positions[row].at = arena.place_in_base(lives[row].team, &mut rng);
+            life.revive(rules.health);
+            velocities[row].per_second = Vec2::ZERO;
+            positions[row].at = arena.place_in_base(life.team, &mut rng);
             arms[row] = Arms::default();
             step.events.tell(Event::new(EventKind::Respawn, positions[row].at, ids[row], ids[row], 0));
         }
     }
+    let (lives, positions) = (puppets.read::<Life>(), puppets.read::<Position>());
+    let (lives, positions) = (&lives[..], &positions[..]);
+    for (life, velocity) in lives.iter().zip(&mut *velocities) {
+        if !life.is_alive() {
+            velocity.per_second = Vec2::ZERO;
+        }
+    }
+    let mut trigger = Trigger {
+        now,
+        rules: &rules,
+        changes: step.changes,
+        blasts: &mut step.scratch.blasts,
+        puppets,
+        arms: None,
+    };
+    trigger.blasts.clear();
 
     // The first puppets are the seats', in seat order.
     for (row, seat) in step.inputs.iter().enumerate() {
@@ -60,7 +70,7 @@ pub(super) fn orders(step: &mut Step<'_, Skirmish>) {
         velocities[row].per_second = approach(velocities[row].per_second, wish, rules.change_max);
         facings[row].angle = aim;
         if buttons != 0 {
-            trigger.press(buttons, row, ids[row], positions[row].at, aim, life.team, &mut arms[row]);
+            trigger.press(buttons, row, ids[row], positions[row].at, aim, life.team);
         }
     }
 
@@ -73,7 +83,7 @@ pub(super) fn orders(step: &mut Step<'_, Skirmish>) {
             velocities[row].per_second = math::direction(rng.signed() * math::PI) * (rules.speed * 0.5);
             facings[row].angle = rng.signed() * math::PI;
             let team = lives[row].team;
-            trigger.press(FIRE, row, ids[row], positions[row].at, facings[row].angle, team, &mut arms[row]);
+            trigger.press(FIRE, row, ids[row], positions[row].at, facings[row].angle, team);
         }
     }
 }
@@ -98,20 +108,14 @@ struct Trigger<'a> {
     rules: &'a Rules,
     changes: &'a mut Changes,
     blasts: &'a mut Vec<u32>,
+    puppets: RowsMut<'a, Puppet>,
+    /// Asked for when somebody first presses something.
+    arms: Option<ColumnMut<'a, Arms>>,
 }
 
 impl Trigger<'_> {
-    #[expect(clippy::too_many_arguments, reason = "one row of as many columns")]
-    fn press(
-        &mut self,
-        buttons: u32,
-        row: usize,
-        id: ActorId,
-        at: Vec2,
-        aim: f32,
-        team: u8,
-        arms: &mut Arms,
-    ) {
+    fn press(&mut self, buttons: u32, row: usize, id: ActorId, at: Vec2, aim: f32, team: u8) {
+        let arms = &mut self.arms.get_or_insert_with(|| self.puppets.write())[row];
         if buttons & FIRE != 0 && arms.weapon.is_over(self.now) {
             arms.weapon.start(self.now, self.rules.weapon_ticks);
             let direction = math::direction(aim);
