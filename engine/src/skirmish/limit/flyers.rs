@@ -4,7 +4,7 @@ use glam::Vec2;
 
 use super::super::state::{NO_TEAM, SOLID, touches_of};
 use super::super::{Rules, stream};
-use super::map::Map;
+use super::map::{Map, Question};
 use super::targets::Targets;
 use super::{Hit, on_grid};
 use crate::kit::flyer::Flight;
@@ -25,6 +25,7 @@ pub(super) struct Flyers {
     pub(super) changed: Changed,
     cells: Vec<u32>,
     few: Vec<u32>,
+    questions: Vec<Question>,
     /// Rows that do not end this tick where their velocity leads, and where they do.
     diverted: Vec<(u32, Vec2)>,
     ended: Vec<u32>,
@@ -89,10 +90,6 @@ impl Flyers {
             let mut met = None;
             if now >= self.look_at[place] {
                 met = map.meeting(from, delta);
-                if met.is_none() {
-                    let free = now.0.saturating_add(map.free_ticks(from, delta));
-                    self.look_at[place] = Tick(free).min(flight.ends_at);
-                }
             }
             if let Some((at, target)) = hit
                 && met.is_none_or(|met| at <= met.at)
@@ -118,7 +115,15 @@ impl Flyers {
                 let into = velocity.dot(met.normal);
                 let away = if into < 0.0 { velocity - met.normal * (2.0 * into) } else { velocity };
                 self.turn(row, met.place, away);
+            } else if now >= self.look_at[place] {
+                self.questions.push(map.ask(row, from, delta));
             }
+        }
+        map.answer(&mut self.questions);
+        for question in self.questions.drain(..) {
+            let place = question.row as usize;
+            let free = Tick(now.0.saturating_add(question.ticks()));
+            self.look_at[place] = free.min(self.flights[place].ends_at);
         }
         let seconds = Vec2::splat(seconds);
         for (position, velocity) in self.positions.iter_mut().zip(&self.velocities) {

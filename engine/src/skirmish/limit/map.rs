@@ -285,43 +285,77 @@ impl Map {
         Some(Meeting { at, place, normal })
     }
 
-    /// For how many ticks a flyer surely meets neither wall nor obstacle.
-    pub(super) fn free_ticks(&self, from: Vec2, delta: Vec2) -> u32 {
+    /// Begins the question for how many ticks a flyer surely meets neither wall nor obstacle.
+    pub(super) fn ask(&self, row: u32, from: Vec2, delta: Vec2) -> Question {
         let step = delta.length();
-        if step < 1e-3 {
-            return 0;
-        }
         let wall = |from: f32, delta: f32| {
             let room = self.sky.max.x - self.stray - from * 1.0_f32.copysign(delta);
             if delta == 0.0 { PROMISE_TICKS } else { room / delta.abs() }
         };
         let ticks_max = wall(from.x, delta.x).min(wall(from.y, delta.y)).min(PROMISE_TICKS);
-        // Written so that a length that is no number promises nothing either.
-        if ticks_max.is_nan() || ticks_max < 1.0 {
-            return 0;
-        }
-        let wanted = ticks_max * step;
-        let ray = Ray::new(from, delta * (1.0 / step));
-        let mut gone = 0.0;
-        let (mut tested, mut met_at) = (NOBODY, f32::INFINITY);
-        for _ in 0..RAY_STEPS {
-            let near = self.field[self.field_cells.of(from + ray.direction * gone) as usize];
-            if near.nearest != tested && near.nearest != NOBODY {
-                tested = near.nearest;
-                met_at = met_at.min(ray.meets(&self.obstacles[usize::from(tested)].grown(self.keep)));
+        // Who stands still, or is at a wall, is told nothing.
+        let wanted = if step > 1e-3 && ticks_max >= 1.0 { ticks_max * step } else { 0.0 };
+        let ray = Ray::new(from, delta * (1.0 / step.max(1e-3)));
+        Question { row, ray, step, wanted, gone: 0.0, tested: NOBODY }
+    }
+
+    /// Goes on with all questions by turns, so that none waits for the memory of another, until each has its answer.
+    pub(super) fn answer(&self, questions: &mut [Question]) {
+        for batch in questions.chunks_mut(BATCH) {
+            for _ in 0..RAY_STEPS {
+                let mut open = false;
+                for question in &mut *batch {
+                    if question.gone < question.wanted {
+                        self.go_on(question);
+                        open = true;
+                    }
+                }
+                if !open {
+                    break;
+                }
             }
-            gone += (f32::from(near.others_steps) * (1.0 / FIELD.0) - self.keep).max(0.0);
-            if gone >= wanted.min(met_at) {
-                gone = wanted.min(met_at);
-                break;
-            }
         }
-        // A little less, for the rounding of the division.
-        (gone * 0.9999 / step) as u32
+    }
+
+    #[inline]
+    fn go_on(&self, question: &mut Question) {
+        let Question { ray, tested, gone, wanted, .. } = question;
+        let near = self.field[self.field_cells.of(ray.from + ray.direction * *gone) as usize];
+        if near.nearest != *tested && near.nearest != NOBODY {
+            *tested = near.nearest;
+            *wanted = wanted.min(ray.meets(&self.obstacles[usize::from(*tested)].grown(self.keep)));
+        }
+        *gone += (f32::from(near.others_steps) * (1.0 / FIELD.0) - self.keep).max(0.0);
+    }
+}
+
+/// Rays that go on by turns.
+const BATCH: usize = 16;
+
+/// A flyer that asks for how many ticks it is free.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    pub(super) row: u32,
+    ray: Ray,
+    /// How far it flies in a tick.
+    step: f32,
+    /// How far it has to be free: to the wall, to the promise's end, or to an obstacle in its way.
+    wanted: f32,
+    /// How far it is free for sure.
+    gone: f32,
+    /// The obstacle that was tested last.
+    tested: u16,
+}
+
+impl Question {
+    /// The answer in ticks: a little less, for the rounding of the division.
+    pub(super) fn ticks(&self) -> u32 {
+        if self.wanted > 0.0 { (self.gone.min(self.wanted) * 0.9999 / self.step) as u32 } else { 0 }
     }
 }
 
 /// A ray, prepared for many rectangles.
+#[derive(Clone, Copy, Debug)]
 struct Ray {
     from: Vec2,
     direction: Vec2,
