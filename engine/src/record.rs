@@ -18,6 +18,12 @@ pub trait Record: Pod + Default + PartialEq + std::fmt::Debug + Send + Sync + 's
     /// Systems may write any float; this runs over all state at the end of each tick.
     fn canonicalise(&mut self);
 
+    /// [`Record::canonicalise`] for many rows. Where all values of some rows are of everyday size it takes two
+    /// additions a float.
+    fn canonicalise_rows(rows: &mut [Self]) {
+        rows.iter_mut().for_each(Self::canonicalise);
+    }
+
     /// Reads a record from bytes of a stranger.
     ///
     /// # Errors
@@ -193,6 +199,18 @@ pub trait FieldType: Pod {
 
     /// Brings floats to their stored form; `per_unit` is 0 for a field without a grid.
     fn canonicalise(&mut self, per_unit: u32);
+
+    /// Whether every float is a number of everyday size, so that the short way to its stored form is right.
+    #[inline(always)]
+    fn is_everyday(&self, _per_unit: u32) -> bool {
+        true
+    }
+
+    /// The short way to the stored form.
+    #[inline(always)]
+    fn canonicalise_everyday(&mut self, per_unit: u32) {
+        self.canonicalise(per_unit);
+    }
 }
 
 macro_rules! integer_field {
@@ -220,6 +238,20 @@ impl FieldType for f32 {
     fn canonicalise(&mut self, per_unit: u32) {
         *self = if per_unit == 0 { plain(*self) } else { snap(*self, per_unit as f32) };
     }
+
+    #[inline(always)]
+    fn is_everyday(&self, per_unit: u32) -> bool {
+        // False for NaN.
+        self.abs() < if per_unit == 0 { f32::INFINITY } else { 4_194_304.0 / per_unit as f32 }
+    }
+
+    /// Floats from 2²³ to 2²⁴ have steps of 1: adding their middle rounds to whole numbers, halves to the even one, and
+    /// taking it off is exact and gives no −0. The same holds for any grid whose steps are a power of two.
+    #[inline(always)]
+    fn canonicalise_everyday(&mut self, per_unit: u32) {
+        let middle = if per_unit == 0 { 0.0 } else { 12_582_912.0 / per_unit as f32 };
+        *self = (*self + middle) - middle;
+    }
 }
 
 impl FieldType for glam::Vec2 {
@@ -230,6 +262,17 @@ impl FieldType for glam::Vec2 {
     fn canonicalise(&mut self, per_unit: u32) {
         self.x.canonicalise(per_unit);
         self.y.canonicalise(per_unit);
+    }
+
+    #[inline(always)]
+    fn is_everyday(&self, per_unit: u32) -> bool {
+        self.x.is_everyday(per_unit) & self.y.is_everyday(per_unit)
+    }
+
+    #[inline(always)]
+    fn canonicalise_everyday(&mut self, per_unit: u32) {
+        self.x.canonicalise_everyday(per_unit);
+        self.y.canonicalise_everyday(per_unit);
     }
 }
 
@@ -242,6 +285,18 @@ impl FieldType for glam::Vec3 {
         self.x.canonicalise(per_unit);
         self.y.canonicalise(per_unit);
         self.z.canonicalise(per_unit);
+    }
+
+    #[inline(always)]
+    fn is_everyday(&self, per_unit: u32) -> bool {
+        self.x.is_everyday(per_unit) & self.y.is_everyday(per_unit) & self.z.is_everyday(per_unit)
+    }
+
+    #[inline(always)]
+    fn canonicalise_everyday(&mut self, per_unit: u32) {
+        self.x.canonicalise_everyday(per_unit);
+        self.y.canonicalise_everyday(per_unit);
+        self.z.canonicalise_everyday(per_unit);
     }
 }
 
@@ -256,6 +311,18 @@ where
     fn canonicalise(&mut self, per_unit: u32) {
         for element in self {
             element.canonicalise(per_unit);
+        }
+    }
+
+    #[inline(always)]
+    fn is_everyday(&self, per_unit: u32) -> bool {
+        self.iter().fold(true, |everyday, element| everyday & element.is_everyday(per_unit))
+    }
+
+    #[inline(always)]
+    fn canonicalise_everyday(&mut self, per_unit: u32) {
+        for element in self {
+            element.canonicalise_everyday(per_unit);
         }
     }
 }
@@ -332,6 +399,22 @@ macro_rules! record {
             fn canonicalise(&mut self) {
                 $( $crate::FieldType::canonicalise(&mut self.$field, 0 $(+ $per_unit)?); )*
             }
+
+            fn canonicalise_rows(rows: &mut [Self]) {
+                for rows in rows.chunks_mut(64) {
+                    let mut everyday = true;
+                    for row in &*rows {
+                        $( everyday &= $crate::FieldType::is_everyday(&row.$field, 0 $(+ $per_unit)?); )*
+                    }
+                    if everyday {
+                        for row in rows {
+                            $( $crate::FieldType::canonicalise_everyday(&mut row.$field, 0 $(+ $per_unit)?); )*
+                        }
+                    } else {
+                        rows.iter_mut().for_each($crate::Record::canonicalise);
+                    }
+                }
+            }
         }
     )*};
 }
@@ -378,6 +461,28 @@ mod tests {
         assert_eq!(snap(1.00013, 4096.0), 4097.0 / 4096.0);
         assert_eq!(snap(-1.00013, 4096.0), -4097.0 / 4096.0);
         assert_eq!(snap(-0.00001, 4096.0).to_bits(), 0);
+    }
+
+    #[test]
+    fn many_rows_come_to_the_form_that_each_comes_to() {
+        let mut rng = crate::rng::Rng::new(5, 0, 0, 0);
+        let edges =
+            [1024.0, 1024.0_f32.next_down(), 1023.99, f32::NAN, f32::INFINITY, 1e9, -0.0, f32::MIN_POSITIVE];
+        for round in 0..400 {
+            let mut float = || match rng.below(if round % 2 == 0 { 40 } else { 400 }) {
+                edge @ 0..8 => edges[edge as usize] * if rng.below(2) == 0 { 1.0 } else { -1.0 },
+                // Halves of steps too, which go to the even one.
+                8..30 => rng.below(8_000_000) as f32 / 8192.0 - 480.0,
+                _ => rng.signed() * [0.001, 1.0, 900.0][rng.below(3) as usize],
+            };
+            let mut rows: Vec<Body> = (0..150)
+                .map(|_| Body { at: glam::vec2(float(), float()), heat: float(), ..Body::default() })
+                .collect();
+            let mut each = rows.clone();
+            each.iter_mut().for_each(Record::canonicalise);
+            Body::canonicalise_rows(&mut rows);
+            assert_eq!(bytemuck::cast_slice::<Body, u8>(&rows), bytemuck::cast_slice::<Body, u8>(&each));
+        }
     }
 
     #[test]

@@ -311,7 +311,7 @@ pub(crate) fn write<T: Send + Sync + 'static>(archetype: &Archetype) -> hecs::Ar
 fn close_column<T: Record>(archetype: &Archetype) -> u64 {
     if const { has_floats(T::FIELDS) } {
         let mut column = write::<T>(archetype);
-        column.iter_mut().for_each(T::canonicalise);
+        T::canonicalise_rows(&mut column);
         hash_column(bytemuck::cast_slice(&column))
     } else {
         hash_column(bytemuck::cast_slice(&read::<T>(archetype)))
