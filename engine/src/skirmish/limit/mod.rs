@@ -1,21 +1,23 @@
 //! The limit: skirmish by hand, as fast as we know how, to measure the engine by and to check it with.
 //!
 //! [`Limit`] has exactly skirmish's rules and ends in the same state hash at every tick, but shares none of its way
-//! there: no world, no schedule, no building blocks, columns and loops of its own. Map and rules come from the same
-//! setup; shapes, mathematics and random numbers are the engine's where their very bits are the rules. So it is two
-//! things at once:
+//! there: no world, no schedule, no building blocks, columns, loops and indices of its own. Shared are what is no way
+//! but a given: the rules and obstacles that follow from a setup, the bases of teams, the layout of records, the tests
+//! of two shapes, mathematics, random numbers, and the hash of bytes. An error in one of these shows in neither. So it
+//! is two things at once:
 //!
 //! - *a measure*: what a tick of these rules costs when nothing is general;
 //! - *an oracle*: an error in world, schedule, building blocks or indices shows as two hashes that differ.
 //!
-//! What makes it fast, in the order of what it gave:
+//! What makes it fast:
 //!
 //! | trick | where |
 //! |---|---|
-//! | a flyer knows until when no wall or obstacle can be in its way; it flies straight, so it rarely asks | `map` |
-//! | columns that nothing was written to are not hashed again | `sums` |
-//! | one flat pass over flyers, branchless collection of those that need a closer look | `flyers` |
-//! | four puppets at once turn inputs into velocities | `puppets` |
+//! | a flyer knows until when no wall or obstacle can be in its way; it flies straight, so it rarely asks | `map.rs` |
+//! | columns that nothing was written to are not hashed again | `sums.rs` |
+//! | one flat pass over flyers, branchless collection of those that need a closer look | `flyers.rs` |
+//! | four puppets at once turn inputs into velocities | `puppets.rs` |
+//! | rays of many flyers go on by turns, so that none waits for another's memory | `map.rs` |
 //! | values far below the grid's bounds are snapped by two additions | `on_grid` |
 //!
 //! It tells no events, saves nothing, and cannot be restored.
