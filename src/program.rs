@@ -101,15 +101,16 @@ fn answer<G: Game>(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
 /// Sends log lines to standard error, coloured on a terminal only.
 fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
     use std::io::IsTerminal as _;
-    let filter =
-        tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| Usage(format!("log: {error}")))?;
-    let ansi = std::io::stderr().is_terminal();
-    // A program that embeds this one may have set its own subscriber, which then stays.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    use tracing_subscriber::filter::Targets;
+    use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+    use tracing_subscriber::util::SubscriberInitExt as _;
+
+    let filter: Targets = filter.parse().map_err(|error| Usage(format!("log: {error}")))?;
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(ansi)
-        .try_init();
+        .with_ansi(std::io::stderr().is_terminal());
+    // A program that embeds this one may have set its own subscriber, which then stays.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
     Ok(())
 }
 

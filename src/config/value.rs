@@ -224,11 +224,11 @@ impl Value for LogFilter {
     }
 
     fn from_text(text: &str) -> Option<Self> {
-        // EnvFilter takes any lone word for a module's name, so that `log = "inof"` would silence everything.
+        // The filter takes any lone word for a module's name, so that `log = "inof"` would silence everything.
         let words = text.split(',').map(str::trim).filter(|word| !word.contains('='));
         let level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
         let known = !text.trim().is_empty() && words.clone().all(level);
-        (known && tracing_subscriber::EnvFilter::try_new(text).is_ok()).then(|| Self(text.to_owned()))
+        (known && text.parse::<tracing_subscriber::filter::Targets>().is_ok()).then(|| Self(text.to_owned()))
     }
 
     fn to_toml(&self) -> Toml {
