@@ -1,17 +1,17 @@
 //! `tiltyard bots`: test clients through a whole lobby.
 
 use clap::Args;
-use serde_json::json;
-use tiltyard_client::{BotSettings, PlayerSettings, SwarmReport, SwarmSettings, run_swarm};
+use serde_json::{Value, json};
+use tiltyard_client::{BotSettings, Latencies, Pace, PlayerSettings, SwarmReport, SwarmSettings, run_swarm};
 use tiltyard_engine::Game;
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{Config, Flag};
 use crate::exit::Exit;
 use crate::output::{Output, Table};
 use crate::stop::{Stop, run_until_done};
 use crate::token::gate_of;
-use crate::wishes::{FeedName, LaneName};
+use crate::wishes::{FeedName, LaneName, LinkArgs};
 
 /// How many bots go where.
 #[derive(Clone, Debug, Args)]
@@ -34,9 +34,19 @@ pub(crate) struct BotsArgs {
     /// How messages travel
     #[arg(long, value_enum, default_value_t)]
     lane: LaneName,
+    #[command(flatten)]
+    link: LinkArgs,
+    /// What the bad link loses and delays follows from it, instead of the configuration's seed
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 }
 
 impl BotsArgs {
+    /// The settings that its flags override.
+    pub(crate) fn flags(&self) -> Vec<Flag> {
+        self.seed.iter().map(|seed| Flag::new("--seed", "seed", seed.to_string())).collect()
+    }
+
     /// Sends the bots.
     pub(crate) fn run<G: Game>(&self, output: Output, config: &Config) -> anyhow::Result<Exit> {
         let gate = gate_of(self.gate.as_deref(), config)?;
@@ -44,7 +54,13 @@ impl BotsArgs {
             bot: BotSettings {
                 mode: self.mode.clone(),
                 feed: self.feed.into(),
-                player: PlayerSettings { lane: self.lane.into(), ..PlayerSettings::default() },
+                // By the clock, so that the times from input to state are the path's and the node's.
+                player: PlayerSettings {
+                    lane: self.lane.into(),
+                    pace: Pace::Prompt,
+                    ..PlayerSettings::default()
+                },
+                link: self.link.link().map(|link| (link, config.seed)),
                 ..BotSettings::new(&gate)
             },
             players: self.players as usize,
@@ -67,13 +83,15 @@ impl BotsArgs {
             "desyncs": report.desyncs + report.disagreed as u64,
             "battles": report.battles.len(),
             "results": report.results,
-            "input_to_state_ms": {
-                "p50": report.input_to_state.quantile_ms(0.5),
-                "p99": report.input_to_state.quantile_ms(0.99),
-            },
+            "input_to_state_ms": quantiles_json(&report.input_to_state),
             "reconnects": report.reconnects,
-            "bytes_per_player_s": { "up": report.up_per_player_s, "down": report.down_per_player_s },
+            "bytes_per_player_s": bytes_json(&report),
             "lane_bytes": { "kcp": report.lane_bytes.kcp, "datagram": report.lane_bytes.datagram },
+            "link": self.link.link().map(|_| json!({
+                "datagrams": report.link.sent,
+                "lost": report.link.lost,
+                "crowded_out": report.link.crowded_out,
+            })),
         }));
         let complete = report.finished == self.players as usize * self.battles as usize;
         Ok(if report.is_flawless() && complete { Exit::Fine } else { Exit::Failed })
@@ -89,6 +107,18 @@ pub(crate) fn wish_of(stop: &Stop) -> watch::Receiver<bool> {
         wish.send_replace(true);
     });
     asked
+}
+
+/// The times that half, and that 99 of 100, are not above; null where none were measured.
+pub(crate) fn quantiles_json(times: &Latencies) -> Value {
+    let of = |share| (times.count() > 0).then(|| times.quantile_ms(share));
+    json!({ "p50": of(0.5), "p99": of(0.99) })
+}
+
+/// Bytes of a player and second; null where nobody was in a battle.
+pub(crate) fn bytes_json(report: &SwarmReport) -> Value {
+    let of = |bytes: f64| (report.joined > 0).then(|| bytes.round());
+    json!({ "up": of(report.up_per_player_s), "down": of(report.down_per_player_s) })
 }
 
 /// Why bots did not come to the end, each reason with how many it stopped.
@@ -113,11 +143,18 @@ fn describe(report: &SwarmReport) -> String {
     row("battles", report.battles.len().to_string());
     row("states that differed", (report.desyncs + report.disagreed as u64).to_string());
     row("sessions taken up again", report.reconnects.to_string());
-    row("bytes a player and second, up", format!("{:.0}", report.up_per_player_s));
-    row("bytes a player and second, down", format!("{:.0}", report.down_per_player_s));
+    let measured = |bytes: f64| if report.joined > 0 { format!("{bytes:.0}") } else { "–".to_owned() };
+    row("bytes a player and second, up", measured(report.up_per_player_s));
+    row("bytes a player and second, down", measured(report.down_per_player_s));
+    let link = &report.link;
+    if link.sent > 0 {
+        row("datagrams over the bad link", link.sent.to_string());
+        row("of them lost there", (link.lost + link.crowded_out).to_string());
+    }
+    let times = &report.input_to_state;
     let mut text = format!("{table}\n\nfrom input to state, ms");
     for share in [0.5, 0.9, 0.99, 1.0] {
-        let ms = report.input_to_state.quantile_ms(share);
+        let ms = if times.count() > 0 { times.quantile_ms(share).to_string() } else { "–".to_owned() };
         text.push_str(&format!("\n  {:>3.0} % within {ms:>5}", share * 100.0));
     }
     for (reason, count) in failures(report) {

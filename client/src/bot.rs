@@ -6,6 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tiltyard_api::BattleOver;
 use tiltyard_engine::Game;
+use tiltyard_netcode::link::{LinkConfig, Random};
 use tiltyard_netcode::{BattleId, CloseReason, DenyReason, Feed};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -64,6 +65,8 @@ pub struct BotSettings {
     pub feed: FeedWish,
     /// How to take part in battles.
     pub player: PlayerSettings,
+    /// A bad link for the battle sessions, with its seed.
+    pub link: Option<(LinkConfig, u64)>,
     /// Who decides, by the names of [`script`](crate::script()).
     pub script: String,
     /// How long a match is waited for, tries to enter a full queue included.
@@ -85,6 +88,7 @@ impl BotSettings {
             loadout: 0,
             feed: FeedWish::Mixed,
             player: PlayerSettings::default(),
+            link: None,
             script: "bot".to_owned(),
             match_timeout: Duration::from_secs(60),
             result_timeout: Duration::from_secs(30),
@@ -243,6 +247,10 @@ impl<G: Game> BotPlayer<G> {
             player.feed = self.settings.feed.feed(ticket.seat);
             let script = script::<G>(&self.settings.script).ok_or(BotError::NoSuchScript)?;
             let mut battle = BattleSession::<G>::connect(ticket.token_file.clone(), player, script).await?;
+            if let Some((link, seed)) = self.settings.link {
+                // Each session of a player has datagrams of its own to lose.
+                battle.set_link(link, Random::new(seed ^ ticket.battle.0).next_u64() ^ session as u64);
+            }
             let seen = battle.run(ends(stop.clone(), self.settings.battle_time_max)).await?;
             let earlier = std::mem::replace(&mut report.report, seen);
             if session > 1 {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tiltyard_engine::Game;
 use tiltyard_netcode::Millis;
+use tiltyard_netcode::link::LinkConfig;
 use tiltyard_netcode::shell::ClientShell;
 use tiltyard_netcode::token::TokenFile;
 use tracing::{debug, info};
@@ -39,6 +40,11 @@ impl<G: Game> BattleSession<G> {
         let shell = ClientShell::connect(client_config::<G>(token_file, &settings)).await?;
         let pilot = Pilot::new(settings, script, shell.now());
         Ok(Self { shell, pilot })
+    }
+
+    /// From now on the session goes over a seeded bad link, both ways: for test clients.
+    pub fn set_link(&mut self, config: LinkConfig, seed: u64) {
+        self.shell.set_link(config, seed);
     }
 
     /// Runs until the battle is over for the player, or `stop` is ready; then the player leaves. Gives what it saw.
@@ -95,7 +101,7 @@ impl<G: Game> BattleSession<G> {
     pub async fn say_goodbye(&mut self) -> io::Result<()> {
         let until = self.shell.now() + GOODBYE_MS;
         self.shell.flush()?;
-        while !self.shell.client.is_over() && self.shell.now() < until {
+        while (!self.shell.client.is_over() || self.shell.is_under_way()) && self.shell.now() < until {
             let at = self.shell.client.poll_timeout(self.shell.now()).unwrap_or(until).min(until);
             self.shell.wait_until(at.max(self.shell.now() + 1)).await?;
             self.pilot.handle_events(self.shell.now(), &mut self.shell.client);
@@ -107,7 +113,7 @@ impl<G: Game> BattleSession<G> {
     /// What the player saw and did so far.
     #[must_use]
     pub fn report(&self) -> Report {
-        self.pilot.report(self.now(), &self.shell.client)
+        Report { link: self.shell.link_stats(), ..self.pilot.report(self.now(), &self.shell.client) }
     }
 
     /// The pilot: seat, mirror, newest tick, whether it is over.

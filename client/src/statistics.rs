@@ -1,6 +1,7 @@
 //! What a player saw and did, in numbers.
 
 use tiltyard_engine::{StateHash, Tick};
+use tiltyard_netcode::link::LinkStats;
 use tiltyard_netcode::{BattleId, CloseReason, DenyReason, Epoch, Lane};
 
 use crate::latencies::Latencies;
@@ -106,6 +107,8 @@ pub struct Report {
     pub lane_bytes_down: LaneBytes,
     /// Bytes of messages sent, by lane.
     pub lane_bytes_up: LaneBytes,
+    /// What a bad link of the session's own did, both ways; all 0 without one.
+    pub link: LinkStats,
     /// From the first session's begin to the end, or to now, milliseconds; 0 if no node took the player.
     pub joined_ms: u64,
     /// Messages that could not be read.
@@ -151,6 +154,7 @@ impl Report {
         self.traffic.down += earlier.traffic.down;
         self.lane_bytes_down.merge(earlier.lane_bytes_down);
         self.lane_bytes_up.merge(earlier.lane_bytes_up);
+        self.link = self.link + earlier.link;
         self.joined_ms += earlier.joined_ms;
         self.misread += earlier.misread;
         self.outdated += earlier.outdated;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tiltyard_engine::Game;
 use tiltyard_netcode::BattleId;
+use tiltyard_netcode::link::{LinkStats, Random};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -16,7 +17,7 @@ use crate::statistics::LaneBytes;
 /// How a swarm goes through the house.
 #[derive(Clone, Debug)]
 pub struct SwarmSettings {
-    /// How each bot goes.
+    /// How each bot goes; a bad link gets a seed of its own for each, drawn from the one here.
     pub bot: BotSettings,
     /// How many bots.
     pub players: usize,
@@ -63,6 +64,8 @@ pub struct SwarmReport {
     pub down_per_player_s: f64,
     /// Bytes of messages by lane, both directions.
     pub lane_bytes: LaneBytes,
+    /// What the bots' bad links did.
+    pub link: LinkStats,
     /// How long it all took.
     pub time: Duration,
     /// What came of each bot in each of its battles, in the order of their numbers.
@@ -100,6 +103,7 @@ impl SwarmReport {
         }
         self.lane_bytes.merge(report.lane_bytes_up);
         self.lane_bytes.merge(report.lane_bytes_down);
+        self.link = self.link + report.link;
         self.bots.push(bot);
     }
 
@@ -124,12 +128,17 @@ pub async fn run_swarm<G: Game>(settings: SwarmSettings, stop: watch::Receiver<b
     let began = Instant::now();
     let mut report = SwarmReport { players: settings.players, ..SwarmReport::default() };
     let mut bots = Vec::with_capacity(settings.players);
+    let mut seeds = Random::new(settings.bot.link.map_or(0, |(_, seed)| seed));
     for number in 1..=settings.players {
         if *stop.borrow() {
             break;
         }
         let name = format!("{}{number}", settings.name);
-        match BotPlayer::<G>::log_in(settings.bot.clone(), &name).await {
+        let mut bot = settings.bot.clone();
+        if let Some((_, seed)) = &mut bot.link {
+            *seed = seeds.next_u64();
+        }
+        match BotPlayer::<G>::log_in(bot, &name).await {
             Ok(bot) => bots.push((number, bot)),
             Err(error) => report.add(BotReport { name, error: Some(error), ..BotReport::default() }),
         }

@@ -1,10 +1,15 @@
 //! A bad network in a box: one direction of a link that delays, jitters, loses, reorders and duplicates, by seed.
-//! Virtual time only; tests and simulations push datagrams in and take them out when their time has come.
+//! It has no clock: whoever uses it pushes datagrams in and takes them out when their time has come. Tests and
+//! simulations do so in virtual time, test clients on real sockets in real time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::time::Millis;
+
+/// Datagrams under way at once at most, most of a minute of a player's traffic; what comes on top is dropped and
+/// counted as `crowded_out`.
+pub const UNDER_WAY_MAX: usize = 4_096;
 
 /// How bad a link is. Shares are in hundredths of a percent: 10,000 is always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +39,23 @@ pub struct LinkStats {
     pub held_back: u64,
     /// Doubled.
     pub duplicated: u64,
+    /// Dropped because [`UNDER_WAY_MAX`] were under way.
+    pub crowded_out: u64,
+}
+
+impl std::ops::Add for LinkStats {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            sent: self.sent + other.sent,
+            bytes: self.bytes + other.bytes,
+            lost: self.lost + other.lost,
+            held_back: self.held_back + other.held_back,
+            duplicated: self.duplicated + other.duplicated,
+            crowded_out: self.crowded_out + other.crowded_out,
+        }
+    }
 }
 
 /// One direction of a link; `T` travels with each datagram (addresses, for instance).
@@ -111,6 +133,10 @@ impl<T: Clone> Link<T> {
     }
 
     fn put(&mut self, now: Millis, label: T, datagram: &[u8]) {
+        if self.order.len() >= UNDER_WAY_MAX {
+            self.stats.crowded_out += 1;
+            return;
+        }
         let mut delay = self.config.delay_ms + self.random.below(self.config.jitter_ms + 1);
         if self.random.is_hit(self.config.reorder) {
             self.stats.held_back += 1;
@@ -192,6 +218,22 @@ mod tests {
     fn a_clean_link_only_delays() {
         let config = LinkConfig { delay_ms: 50, ..LinkConfig::default() };
         assert!(arrivals(config, 1).iter().copied().eq((0..1_000).map(|ms| (u64::from(ms) + 50, ms))));
+    }
+
+    #[test]
+    fn a_crowded_link_loses_what_is_too_much_and_counts_it() {
+        let mut link = Link::new(LinkConfig { delay_ms: 1, ..LinkConfig::default() }, 1);
+        for number in 0..UNDER_WAY_MAX + 2 {
+            link.send(Millis(0), number, b"x");
+        }
+        assert_eq!((link.stats().crowded_out, link.stats().lost), (2, 0));
+        let (mut out, mut arrived) = (Vec::new(), 0);
+        while link.receive(Millis(1), &mut out).is_some() {
+            arrived += 1;
+        }
+        assert_eq!(arrived, UNDER_WAY_MAX);
+        link.send(Millis(1), 0, b"x");
+        assert_eq!((link.stats().crowded_out, link.next_arrival()), (2, Some(Millis(2))));
     }
 
     #[test]

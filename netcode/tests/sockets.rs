@@ -2,6 +2,7 @@
 
 #![cfg(feature = "shell")]
 
+use tiltyard_netcode::link::LinkConfig;
 use tiltyard_netcode::shell::{ClientShell, ServerShell};
 use tiltyard_netcode::token::{Claims, MasterKey, Role, SessionSecret, TokenFile, mint};
 use tiltyard_netcode::{
@@ -57,7 +58,7 @@ async fn echo(mut shell: ServerShell) -> CloseReason {
     }
 }
 
-async fn talk(lane: LaneWish, rebinds: bool) {
+async fn talk(lane: LaneWish, rebinds: bool, link: Option<LinkConfig>) {
     let (server, token_file) = server().await;
     let config = ClientConfig {
         token_file,
@@ -70,6 +71,9 @@ async fn talk(lane: LaneWish, rebinds: bool) {
     };
     let client = async {
         let mut shell = ClientShell::connect(config).await.unwrap();
+        if let Some(link) = link {
+            shell.set_link(link, 5);
+        }
         let (mut sent, mut heard) = (0_u32, 0_u32);
         while heard < 50 {
             shell.wait_until(shell.now() + 1_000).await.unwrap();
@@ -100,9 +104,11 @@ async fn talk(lane: LaneWish, rebinds: bool) {
             }
         }
         shell.client.close(shell.now(), CloseReason::Left);
-        while !shell.client.is_over() {
+        while !shell.client.is_over() || shell.is_under_way() {
             shell.wait_until(shell.now() + 10).await.unwrap();
         }
+        let stats = shell.link_stats();
+        assert_eq!((stats.sent > 100, stats.lost > 0), (link.is_some(), link.is_some()), "{stats:?}");
     };
     let both = async {
         let server = tokio::spawn(echo(server));
@@ -114,20 +120,26 @@ async fn talk(lane: LaneWish, rebinds: bool) {
 
 #[tokio::test]
 async fn real_socket_session_talks_over_kcp() {
-    talk(LaneWish::Kcp, false).await;
+    talk(LaneWish::Kcp, false, None).await;
 }
 
 #[tokio::test]
 async fn real_socket_session_talks_over_datagrams() {
-    talk(LaneWish::Datagram, false).await;
+    talk(LaneWish::Datagram, false, None).await;
 }
 
 #[tokio::test]
 async fn real_socket_session_talks_on_auto() {
-    talk(LaneWish::Auto, false).await;
+    talk(LaneWish::Auto, false, None).await;
 }
 
 #[tokio::test]
 async fn f23_real_socket_session_follows_the_client_to_a_new_port() {
-    talk(LaneWish::Kcp, true).await;
+    talk(LaneWish::Kcp, true, None).await;
+}
+
+#[tokio::test]
+async fn real_socket_session_loses_datagrams_on_a_bad_link_and_talks_on() {
+    let link = LinkConfig { delay_ms: 2, jitter_ms: 2, loss: 1_000, ..LinkConfig::default() };
+    talk(LaneWish::Kcp, false, Some(link)).await;
 }

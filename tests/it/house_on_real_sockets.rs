@@ -122,6 +122,35 @@ fn the_readme_is_walked_on_real_sockets() {
 }
 
 #[test]
+fn bots_over_a_bad_link_on_real_sockets_lose_datagrams_and_no_state() {
+    let program = Program::new();
+    let up = Up::start(&program, "up --nodes 1");
+    let bots = |wishes: &str| {
+        program.json(&format!("bots --gate {} --players 4 --mode duel --feed mixed {wishes}", up.gate()))
+    };
+    let (code, bad) = bots("--loss 5 --delay 50 --jitter 10 --seed 7");
+    assert_eq!((code, &bad["finished"], &bad["desyncs"]), (0, &4.into(), &0.into()), "{bad}");
+    assert!(bad["link"]["lost"].as_u64() > Some(0), "{bad}");
+    assert!(bad["link"]["datagrams"].as_u64() > bad["link"]["lost"].as_u64(), "{bad}");
+    assert_eq!(bad["link"]["crowded_out"], 0, "{bad}");
+    // The way there and the way back take 50 ms each.
+    assert!(bad["input_to_state_ms"]["p50"].as_u64() >= Some(100), "{bad}");
+    let (code, clean) = bots("");
+    assert_eq!((code, &clean["link"]), (0, &Json::Null), "{clean}");
+}
+
+#[test]
+fn bots_that_measured_nothing_do_not_say_zero() {
+    let program = Program::new();
+    let (code, object) = program.json("bots --gate ws://127.0.0.1:1 --players 2");
+    assert_eq!((code, &object["joined"], &object["finished"]), (1, &0.into(), &0.into()), "{object}");
+    assert_eq!(object["input_to_state_ms"], serde_json::json!({ "p50": null, "p99": null }));
+    assert_eq!(object["bytes_per_player_s"], serde_json::json!({ "up": null, "down": null }));
+    let (_, table, _) = program.person("bots --gate ws://127.0.0.1:1 --players 1");
+    assert!(table.contains("50 % within     –"), "{table}");
+}
+
+#[test]
 fn ctrl_c_during_a_battle_on_real_sockets_leaves_closed_recordings_and_results() {
     let program = Program::new();
     let up = Up::start(&program, "--set battle.seconds=600 up --nodes 1");

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::batch::BatchSocket;
 use super::clock::{Clock, unix_ms};
+use super::path::BadPath;
+use crate::link::{LinkConfig, LinkStats};
 use crate::time::Millis;
 use crate::{Client, ClientConfig, system_random};
 
@@ -19,6 +21,7 @@ pub struct ClientShell {
     socket: BatchSocket,
     clock: Clock,
     family: SocketAddr,
+    bad_path: Option<Box<BadPath>>,
 }
 
 impl ClientShell {
@@ -38,7 +41,8 @@ impl ClientShell {
             false => (Ipv4Addr::UNSPECIFIED, 0).into(),
         };
         let socket = BatchSocket::bind(family, BATCH).await?;
-        Ok(Self { client: Client::new(config, clock.now(), system_random()), socket, clock, family })
+        let client = Client::new(config, clock.now(), system_random());
+        Ok(Self { client, socket, clock, family, bad_path: None })
     }
 
     /// Goes on from a new socket, as after a change of network: the session stays, the node sees a new address.
@@ -48,6 +52,22 @@ impl ClientShell {
     pub async fn rebind(&mut self) -> io::Result<()> {
         self.socket = BatchSocket::bind(self.family, BATCH).await?;
         Ok(())
+    }
+
+    /// From now on every datagram, both ways, takes a seeded bad link before it reaches socket or client: for test
+    /// clients. What is on its way over an earlier link is lost.
+    pub fn set_link(&mut self, config: LinkConfig, seed: u64) {
+        self.bad_path = Some(Box::new(BadPath::new(config, seed)));
+    }
+
+    /// What the bad link did, both ways together; all 0 without one.
+    pub fn link_stats(&self) -> LinkStats {
+        self.bad_path.as_ref().map(|path| path.stats()).unwrap_or_default()
+    }
+
+    /// Whether something that was said is still on its way over the bad link to the socket.
+    pub fn is_under_way(&self) -> bool {
+        self.bad_path.as_ref().is_some_and(|path| path.next_up().is_some())
     }
 
     /// The address that the socket is bound to.
@@ -80,6 +100,9 @@ impl ClientShell {
                 return Ok(());
             }
             let mut until = self.client.poll_timeout(now).map_or(deadline, |at| at.min(deadline));
+            if let Some(at) = self.bad_path.as_ref().and_then(|path| path.next_arrival()) {
+                until = until.min(at);
+            }
             if self.socket.is_stuck() {
                 until = until.min(now + STUCK_MS);
             }
@@ -88,13 +111,17 @@ impl ClientShell {
         }
     }
 
-    /// Takes in what the socket holds, without waiting; gives how many datagrams.
+    /// Takes in what the socket holds, without waiting; gives how many datagrams reached the client.
     ///
     /// # Errors
     /// When the socket is broken.
     pub fn drain(&mut self) -> io::Result<usize> {
         let now = self.now();
-        self.socket.drain(|from, datagram| self.client.handle_datagram(now, from, datagram))
+        let Some(path) = &mut self.bad_path else {
+            return self.socket.drain(|from, datagram| self.client.handle_datagram(now, from, datagram));
+        };
+        self.socket.drain(|from, datagram| path.take_in(now, from, datagram))?;
+        Ok(path.deliver(now, &mut self.client))
     }
 
     /// Sends what the client has to say; gives how many datagrams went.
@@ -103,6 +130,10 @@ impl ClientShell {
     /// When the socket is broken.
     pub fn flush(&mut self) -> io::Result<usize> {
         let now = self.now();
-        self.socket.flush(|out| self.client.poll_transmit(now, out).map(|transmit| transmit.to))
+        let Some(path) = &mut self.bad_path else {
+            return self.socket.flush(|out| self.client.poll_transmit(now, out).map(|transmit| transmit.to));
+        };
+        path.collect(now, &mut self.client);
+        self.socket.flush(|out| path.poll_up(now, out))
     }
 }

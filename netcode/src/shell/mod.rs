@@ -3,6 +3,7 @@
 mod batch;
 mod client;
 mod clock;
+mod path;
 mod server;
 
 pub use client::ClientShell;
