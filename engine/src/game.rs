@@ -1,8 +1,9 @@
 //! The trait by which a game plugs in, and what is common to all games.
 
 use crate::rng::Rng;
+use crate::screen::{Canvas, Ink, Keys};
 use crate::spec::Terms;
-use crate::{Record, Registry, Schedule, Seat, Stage, TEAMS_MAX, Team, World};
+use crate::{Battle, Record, Registry, Schedule, Seat, Stage, TEAMS_MAX, Team, World};
 
 /// A game: what is state, what happens in a tick, what players may say.
 ///
@@ -11,6 +12,9 @@ use crate::{Record, Registry, Schedule, Seat, Stage, TEAMS_MAX, Team, World};
 pub trait Game: Sized + Send + 'static {
     /// The game's name: part of the protocol hash and of every recording.
     const NAME: &'static str;
+    /// What keys do, as pairs of keys and meaning, shown to who plays in a terminal. A game that lists none is not
+    /// played by keyboard.
+    const KEYS: &'static [(&'static str, &'static str)] = &[];
     /// What a player says each tick. The default value is "nothing".
     type Input: Record;
     /// What a tick tells the players besides state.
@@ -40,6 +44,24 @@ pub trait Game: Sized + Send + 'static {
     fn check(input: &Self::Input) -> bool;
     /// The scripted player: what the seat does next, seeing this world.
     fn bot(world: &World, seat: Seat, rng: &mut Rng) -> Self::Input;
+    /// What a seat does next whose player holds these keys, seeing this world. A game that has it lists its
+    /// [`KEYS`](Self::KEYS); unless it has, nothing is done.
+    fn steer(_world: &World, _seat: Seat, _keys: &Keys) -> Self::Input {
+        Self::Input::default()
+    }
+    /// Draws the battle, as the player of `seat` sees it or, without one, who looks on. Unless the game has its own
+    /// picture, it is a list of what there is.
+    fn picture(battle: &Battle<Self>, _seat: Option<Seat>, canvas: &mut Canvas) {
+        canvas.text(0, 0, &format!("{}, tick {}", Self::NAME, battle.tick()), Ink::Strong);
+        for (row, (name, rows)) in (1..).zip(battle.world().counts()) {
+            canvas.text(0, row, &format!("{rows:>6}  {name}"), Ink::Plain);
+        }
+    }
+    /// One line that tells who plays `seat`, or looks on, of an event of the last tick; nothing where it is not worth
+    /// a line.
+    fn describe(_world: &World, _seat: Option<Seat>, _event: &Self::Event) -> Option<String> {
+        None
+    }
     /// How the battle ended, once it has. Must be `Some` at `terms.ticks_max`.
     fn outcome(world: &World, terms: &Terms) -> Option<Outcome>;
 }

@@ -24,6 +24,7 @@ mod registry;
 pub mod rng;
 mod save;
 mod schedule;
+pub mod screen;
 mod seat;
 pub mod skirmish;
 pub mod snapshot;

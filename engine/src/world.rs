@@ -98,13 +98,13 @@ impl World {
     /// How many actors there are, singletons not counted. Always at most [`ACTORS_MAX`].
     #[must_use]
     pub fn actors(&self) -> usize {
-        self.registry
-            .kinds()
-            .iter()
-            .zip(&self.kinds)
-            .filter(|(kind, _)| !kind.singleton)
-            .map(|(_, rows)| rows.len())
-            .sum()
+        self.counts().map(|(_, rows)| rows).sum()
+    }
+
+    /// The kinds by name, singletons not counted, each with how many rows it has.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let kinds = self.registry.kinds().iter().zip(&self.kinds);
+        kinds.filter(|(kind, _)| !kind.singleton).map(|(kind, rows)| (kind.name, rows.len()))
     }
 
     pub(crate) fn archetype(&self, index: usize) -> &Archetype {

@@ -22,6 +22,7 @@ mod bot;
 mod combat;
 pub mod limit;
 mod orders;
+mod screen;
 mod setup;
 mod state;
 #[cfg(test)]
@@ -38,7 +39,8 @@ use crate::kit::life::Life;
 use crate::kit::motion::{Position, Velocity};
 use crate::math;
 use crate::rng::Rng;
-use crate::{ActorId, Game, Mode, Outcome, Registry, Schedule, Seat, Stage, Team, Terms, World};
+use crate::screen::{Canvas, Keys};
+use crate::{ActorId, Battle, Game, Mode, Outcome, Registry, Schedule, Seat, Stage, Team, Terms, World};
 
 /// The reference game.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +74,7 @@ const REPEAT_TICKS: u16 = 6;
 
 impl Game for Skirmish {
     const NAME: &'static str = "skirmish";
+    const KEYS: &'static [(&'static str, &'static str)] = screen::KEYS;
     type Input = Input;
     type Event = Event;
     type Setup = Setup;
@@ -157,6 +160,18 @@ impl Game for Skirmish {
 
     fn bot(world: &World, seat: Seat, rng: &mut Rng) -> Input {
         bot::decide(world, seat, rng)
+    }
+
+    fn picture(battle: &Battle<Self>, seat: Option<Seat>, canvas: &mut Canvas) {
+        screen::picture(battle, seat, canvas);
+    }
+
+    fn steer(world: &World, seat: Seat, keys: &Keys) -> Input {
+        screen::steer(world, seat, keys)
+    }
+
+    fn describe(world: &World, seat: Option<Seat>, event: &Event) -> Option<String> {
+        screen::describe(world, seat, event)
     }
 
     fn outcome(world: &World, terms: &Terms) -> Option<Outcome> {
