@@ -8,6 +8,7 @@ use tiltyard_cluster::control::{ClusterKeys, MODE_BYTES_MAX, SEATS_MAX, SETUP_BY
 use tiltyard_cluster::node::{Keyspace, RegistrationConfig, ViewConfig};
 
 use crate::keys::MasterKeys;
+use crate::shares::Origin;
 
 /// Everything a lobby is told.
 #[derive(Debug, Clone)]
@@ -87,6 +88,17 @@ pub struct GateLimits {
     pub messages_per_second: u32,
     /// Messages that may come at once. A client that overdraws twice as many is closed.
     pub messages_burst: u32,
+    /// Guest accounts that one address may make a minute in the long run, and twice as many at once.
+    pub logins_per_minute: u32,
+    /// Tickets that one address may queue a minute in the long run, and twice as many at once.
+    pub tickets_per_minute: u32,
+    /// Fresh battles that one address may ask for a minute in the long run, and twice as many at once.
+    pub fresh_battles_per_minute: u32,
+    /// Most fresh battles of one address that run at once.
+    pub fresh_battles_max: usize,
+    /// Whether loopback addresses are limited as others are. If not, nothing that is said to be by address holds
+    /// for them.
+    pub limit_loopback: bool,
 }
 
 impl Default for GateLimits {
@@ -100,7 +112,19 @@ impl Default for GateLimits {
             write_timeout: Duration::from_secs(5),
             messages_per_second: 10,
             messages_burst: 20,
+            logins_per_minute: 30,
+            tickets_per_minute: 30,
+            fresh_battles_per_minute: 6,
+            fresh_battles_max: 8,
+            limit_loopback: false,
         }
+    }
+}
+
+impl GateLimits {
+    /// Whether what is limited by address is limited for this one.
+    pub(crate) fn hold_for(&self, origin: Origin) -> bool {
+        self.limit_loopback || !origin.is_loopback()
     }
 }
 

@@ -37,6 +37,8 @@ tiltyard_cluster::counters! {
         messages_out_dropped,
         /// Guest accounts made.
         logins,
+        /// Logins refused because their address made too many guests.
+        logins_limited,
         /// Sessions resumed.
         resumes,
         /// Session tokens refused.
@@ -49,6 +51,12 @@ tiltyard_cluster::counters! {
         tickets_absent,
         /// Tickets refused because the queue was full.
         tickets_refused_full,
+        /// Tickets refused because their address queued too many.
+        tickets_limited,
+        /// Fresh battles refused because their address asked for too many.
+        fresh_battles_limited,
+        /// Fresh battles refused because their address has as many as may run at once.
+        fresh_battles_refused_full,
         /// Matches made.
         matches,
         /// Matches that could not be placed; their tickets went back.

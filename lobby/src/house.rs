@@ -18,6 +18,7 @@ use crate::keys::{SessionClaims, SessionKeys, SessionTokenError};
 use crate::numbers::Numbers;
 use crate::presence::{Delivery, Mailbox, Presence};
 use crate::queue::{Member, Queue, QueueError};
+use crate::shares::{Origin, Shares, Wish};
 use crate::store::{Account, BattleRow, Store, StoreError};
 
 /// Most matches that are being placed at a time; further ones wait.
@@ -42,6 +43,8 @@ pub(crate) struct Player {
     pub(crate) number: u64,
     pub(crate) name: String,
     pub(crate) generation: u32,
+    /// Where the session comes from.
+    pub(crate) origin: Origin,
 }
 
 /// A login as it is told to the client.
@@ -79,6 +82,7 @@ pub(crate) struct House {
     queue: Mutex<Queue>,
     presence: Mutex<Presence>,
     ledger: Mutex<Ledger>,
+    shares: Mutex<Shares>,
     current: Mutex<HashMap<u64, CurrentBattle>>,
     next_session: AtomicU64,
     closing: AtomicBool,
@@ -107,6 +111,7 @@ impl House {
             wake: Notify::new(),
             presence: Mutex::default(),
             ledger: Mutex::default(),
+            shares: Mutex::default(),
             current: Mutex::default(),
             next_session: AtomicU64::new(1),
             closing: AtomicBool::new(false),
@@ -128,6 +133,10 @@ impl House {
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().expect("nobody panics while holding the ledger")
+    }
+
+    pub(crate) fn shares(&self) -> MutexGuard<'_, Shares> {
+        self.shares.lock().expect("nobody panics while holding the shares")
     }
 
     pub(crate) fn current(&self) -> MutexGuard<'_, HashMap<u64, CurrentBattle>> {
@@ -166,11 +175,17 @@ impl House {
     }
 
     /// Makes a guest account.
-    pub(crate) async fn log_in(&self, name: Option<&str>, mailbox: Mailbox) -> Result<Entry, Refused> {
+    pub(crate) async fn log_in(
+        &self,
+        name: Option<&str>,
+        origin: Origin,
+        mailbox: Mailbox,
+    ) -> Result<Entry, Refused> {
         if self.is_closing() {
             return Err(ErrorCode::Closing.into());
         }
         let name = name.map(checked_name).transpose()?;
+        self.charge(origin, Wish::Login)?;
         loop {
             let number = self.numbers.player().await.map_err(|error| self.store_failed(error))?;
             let account = Account {
@@ -182,13 +197,18 @@ impl House {
             // A kept store under another seed may have the number already; then the next one is taken.
             if self.store.create_account(&account).await.map_err(|error| self.store_failed(error))? {
                 self.counters.logins.one();
-                return self.enter(account, mailbox).await;
+                return self.enter(account, origin, mailbox).await;
             }
         }
     }
 
     /// Comes back with a session token.
-    pub(crate) async fn resume(&self, token: &str, mailbox: Mailbox) -> Result<Entry, Refused> {
+    pub(crate) async fn resume(
+        &self,
+        token: &str,
+        origin: Origin,
+        mailbox: Mailbox,
+    ) -> Result<Entry, Refused> {
         let claims = self.session_keys.open(token, self.clock.unix_ms()).map_err(|error| {
             self.counters.session_tokens_refused.one();
             match error {
@@ -203,12 +223,16 @@ impl House {
             return Err(ErrorCode::SessionRefused.into());
         };
         self.counters.resumes.one();
-        self.enter(account, mailbox).await
+        self.enter(account, origin, mailbox).await
     }
 
-    async fn enter(&self, account: Account, mailbox: Mailbox) -> Result<Entry, Refused> {
-        let player =
-            Player { number: account.player, name: account.name, generation: account.session_generation };
+    async fn enter(&self, account: Account, origin: Origin, mailbox: Mailbox) -> Result<Entry, Refused> {
+        let player = Player {
+            number: account.player,
+            name: account.name,
+            generation: account.session_generation,
+            origin,
+        };
         let in_battle = self.battle_of(player.number).await?.is_some();
         if self.presence().enter(player.number, mailbox).is_some() {
             self.counters.sessions_replaced.one();
@@ -268,12 +292,27 @@ impl House {
         if self.battle_of(player.number).await?.is_some() {
             return Err(ErrorCode::InBattle.into());
         }
+        self.charge(player.origin, Wish::Ticket)?;
         let member = Member { player: player.number, name: player.name.clone(), loadout };
         let ticket =
             self.queue().add(mode, vec![member], self.now_ms()).map_err(|error| self.queue_refused(error))?;
         self.counters.tickets.one();
         self.wake.notify_one();
         Ok(ticket)
+    }
+
+    /// Takes a wish out of its address's bucket.
+    pub(crate) fn charge(&self, origin: Origin, wish: Wish) -> Result<(), Refused> {
+        let taken = self.shares().take(&self.config.gate_limits, origin, wish, Instant::now());
+        taken.map_err(|wait| {
+            match wish {
+                Wish::Login => self.counters.logins_limited.one(),
+                Wish::FreshBattle => self.counters.fresh_battles_limited.one(),
+                Wish::Ticket => self.counters.tickets_limited.one(),
+            }
+            let wait_ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+            Refused { code: ErrorCode::RateLimited, retry_after_ms: wait_ms }
+        })
     }
 
     pub(crate) fn cancel(&self, player: &Player) -> Result<u64, Refused> {

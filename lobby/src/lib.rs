@@ -17,6 +17,7 @@ mod numbers;
 mod presence;
 mod queue;
 mod settle;
+mod shares;
 pub mod store;
 pub mod testing;
 

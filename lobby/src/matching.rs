@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use tiltyard_api::{ErrorCode, GateMessage, Hex64, MatchFound, Requeued, Text};
+use tiltyard_api::{BattleReady, ErrorCode, GateMessage, Hex64, MatchFound, Requeued, Text};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::Instrument as _;
 
-use crate::house::{House, Refused};
+use crate::config::ModeConfig;
+use crate::house::{House, Player, Refused};
 use crate::matchmaker::Rules;
 use crate::queue::{Member, Ticket};
+use crate::shares::Wish;
 
 /// A match's tickets, by team.
 type Teams = Vec<Vec<Ticket>>;
@@ -136,10 +138,10 @@ impl House {
     /// Places a fresh battle for one player, all other seats for bots.
     pub(crate) async fn issue(
         &self,
-        player: &crate::house::Player,
+        player: &Player,
         mode: &str,
         loadout: u32,
-    ) -> Result<tiltyard_api::BattleReady, Refused> {
+    ) -> Result<BattleReady, Refused> {
         if self.is_closing() {
             return Err(ErrorCode::Closing.into());
         }
@@ -147,16 +149,46 @@ impl House {
         if self.battle_of(player.number).await?.is_some() {
             return Err(ErrorCode::InBattle.into());
         }
+        self.charge(player.origin, Wish::FreshBattle)?;
         let member = Member { player: player.number, name: player.name.clone(), loadout };
         // The ticket keeps the player from queueing meanwhile; nobody else sees it waiting.
         let ticket = self.queue().add_matched(index, vec![member.clone()], self.now_ms());
         let ticket = ticket.map_err(|error| self.queue_refused(error))?;
-        let placed = match self.placements.acquire().await {
-            Ok(_permit) => self.place(config, &[vec![member]]).await,
-            Err(_) => Err(ErrorCode::Closing.into()),
-        };
+        let placed = self.place_fresh(player, config, member).await;
         self.queue().remove(ticket);
         let (_, ready) = placed?.into_iter().next().ok_or(ErrorCode::Internal)?;
         Ok(ready)
+    }
+
+    async fn place_fresh(
+        &self,
+        player: &Player,
+        mode: &ModeConfig,
+        member: Member,
+    ) -> Result<Vec<(u64, BattleReady)>, Refused> {
+        self.begin_fresh(player).await?;
+        let Ok(_permit) = self.placements.acquire().await else { return Err(ErrorCode::Closing.into()) };
+        self.place(mode, &[vec![member]]).await
+    }
+
+    /// Notes that a player with a ticket gets a fresh battle, if his address may have one more.
+    async fn begin_fresh(&self, player: &Player) -> Result<(), Refused> {
+        let limits = &self.config.gate_limits;
+        let known = self.shares().fresh(player.origin);
+        let mut ended = Vec::new();
+        for other in known {
+            // Who is being placed has a ticket; whose battle has ended has neither.
+            let has_ticket = self.queue().has(other);
+            if other == player.number || !(has_ticket || self.battle_of(other).await?.is_some()) {
+                ended.push(other);
+            }
+        }
+        let mut shares = self.shares();
+        shares.end_fresh(player.origin, &ended);
+        if shares.begin_fresh(limits, player.origin, player.number, Instant::now()) {
+            return Ok(());
+        }
+        self.counters.fresh_battles_refused_full.one();
+        Err(Refused { code: ErrorCode::Full, retry_after_ms: 5_000 })
     }
 }

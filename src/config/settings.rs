@@ -132,6 +132,18 @@ settings! {
         /// Messages a second from one connection, and twice as many at once; more are refused and counted, and who
         /// goes on is closed.
         messages_per_second_max: u32 = 20, 1..=10000;
+        /// Guests that one address may make a minute, and twice as many at once. One address is an IPv4 address or a
+        /// /64 network of IPv6; what is above is refused with the time to wait, and counted.
+        logins_per_minute_max: u32 = 30, 1..=1000000;
+        /// Tickets that one address may queue a minute, and twice as many at once.
+        tickets_per_minute_max: u32 = 30, 1..=1000000;
+        /// Fresh battles (`token issue`) that one address may ask for a minute, and twice as many at once.
+        fresh_battles_per_minute_max: u32 = 6, 1..=1000000;
+        /// Fresh battles of one address that run at once.
+        fresh_battles_max: u32 = 8, 1..=100000;
+        /// Whether all limits by address hold for loopback too. A proxy on this machine makes every player come from
+        /// there: let it limit by address itself.
+        limit_loopback: bool = false;
         /// Seconds without a word after which a connection is closed.
         idle_seconds: u32 = 60, 5..=3600;
     }

@@ -116,6 +116,22 @@ macro_rules! whole_numbers {
 
 whole_numbers!(u16 u32 u64);
 
+impl Value for bool {
+    const KIND: &'static str = "true or false";
+
+    fn from_toml(value: &Toml) -> Option<Self> {
+        value.as_bool()
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.trim().parse().ok()
+    }
+
+    fn to_toml(&self) -> Toml {
+        (*self).into()
+    }
+}
+
 impl Value for SocketAddr {
     const KIND: &'static str = "an address and port such as \"127.0.0.1:7700\" (port 0: any free one)";
 
@@ -253,6 +269,17 @@ mod tests {
             let message = text::<u16>(outside, bounds).unwrap_err();
             assert_eq!(message, format!("wants a whole number from 1 to 240, found \"{outside}\""));
         }
+    }
+
+    #[test]
+    fn truth_is_said_in_two_words() {
+        assert_eq!((text::<bool>("true", None), text::<bool>(" false ", None)), (Ok(true), Ok(false)));
+        let quoted: Toml = "\"true\"".parse().unwrap();
+        assert_eq!(
+            bool::read(Raw::Toml(&quoted), None),
+            Err("wants true or false, found the text \"true\"".into())
+        );
+        assert_eq!(text::<bool>("yes", None), Err("wants true or false, found \"yes\"".into()));
     }
 
     #[test]

@@ -161,6 +161,11 @@ impl Plan {
                 ping_interval: seconds(config.gate.idle_seconds) / 3,
                 messages_per_second: config.gate.messages_per_second_max,
                 messages_burst: config.gate.messages_per_second_max.saturating_mul(2),
+                logins_per_minute: config.gate.logins_per_minute_max,
+                tickets_per_minute: config.gate.tickets_per_minute_max,
+                fresh_battles_per_minute: config.gate.fresh_battles_per_minute_max,
+                fresh_battles_max: config.gate.fresh_battles_max as usize,
+                limit_loopback: config.gate.limit_loopback,
                 ..GateLimits::default()
             },
             waits: Waits {

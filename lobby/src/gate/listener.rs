@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use crate::config::GateLimits;
 use crate::counters::LobbyCounters;
+use crate::shares::Origin;
 
 /// Most bytes of a request's line and headers together.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
@@ -51,7 +52,7 @@ impl Listener {
 
 /// Open connections, by address.
 struct Open {
-    by_address: Mutex<HashMap<IpAddr, usize>>,
+    by_address: Mutex<HashMap<Origin, usize>>,
     limits: GateLimits,
 }
 
@@ -73,20 +74,13 @@ impl Open {
         if by_address.values().sum::<usize>() >= self.limits.connections_max {
             return Err(Refusal::Full);
         }
-        let count = by_address.entry(group(peer.ip())).or_insert(0);
-        if *count >= self.limits.connections_per_address_max {
+        let origin = Origin::of(peer.ip());
+        let count = by_address.entry(origin).or_insert(0);
+        if *count >= self.limits.connections_per_address_max && self.limits.hold_for(origin) {
             return Err(Refusal::Address);
         }
         *count += 1;
         Ok(Permit { open: Arc::clone(self), peer, upgraded: AtomicBool::new(false) })
-    }
-}
-
-/// Who counts as one address: an IPv4 address, or the 64-bit network that one IPv6 customer has.
-fn group(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
     }
 }
 
@@ -103,11 +97,11 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut by_address = self.open.by_address.lock().expect("nobody panics while holding it");
-        let group = group(self.peer.ip());
-        if let Some(count) = by_address.get_mut(&group) {
+        let origin = Origin::of(self.peer.ip());
+        if let Some(count) = by_address.get_mut(&origin) {
             *count -= 1;
             if *count == 0 {
-                by_address.remove(&group);
+                by_address.remove(&origin);
             }
         }
     }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::rate::{Bucket, Verdict};
 use crate::house::{Entry, House, Player, Refused};
 use crate::presence::{CloseReason, Closing, Mailbox, OUTGOING_MAX};
+use crate::shares::Origin;
 
 /// What comes in from a socket.
 #[derive(Debug)]
@@ -60,13 +61,14 @@ struct Session<S> {
     house: Arc<House>,
     socket: S,
     number: u64,
+    origin: Origin,
     state: State,
     mailbox: Mailbox,
     bucket: Bucket,
 }
 
 /// Runs a session until it is over; the socket is closed then.
-pub(crate) async fn run_session(house: Arc<House>, socket: impl Socket) {
+pub(crate) async fn run_session(house: Arc<House>, socket: impl Socket, origin: Origin) {
     let number = house.next_session();
     let (messages, letters) = mpsc::channel(OUTGOING_MAX);
     let close = Arc::new(Closing::default());
@@ -74,6 +76,7 @@ pub(crate) async fn run_session(house: Arc<House>, socket: impl Socket) {
     let mut session = Session {
         socket,
         number,
+        origin,
         state: State::Fresh,
         mailbox: Mailbox { session: number, messages, close: Arc::clone(&close) },
         bucket: Bucket::new(limits.messages_per_second, limits.messages_burst, Instant::now()),
@@ -191,11 +194,12 @@ impl<S: Socket> Session<S> {
             }
             (ClientMessage::Login(login), State::Greeted) => {
                 let wanted = login.name.as_ref().map(Text::as_str);
-                let entry = self.house.log_in(wanted, self.mailbox.clone()).await;
+                let entry = self.house.log_in(wanted, self.origin, self.mailbox.clone()).await;
                 entry.map(|entry| self.entered(entry))
             }
             (ClientMessage::Resume(resume), State::Greeted) => {
-                let entry = self.house.resume(resume.session.as_str(), self.mailbox.clone()).await;
+                let session = resume.session.as_str();
+                let entry = self.house.resume(session, self.origin, self.mailbox.clone()).await;
                 entry.map(|entry| self.entered(entry))
             }
             (ClientMessage::Modes(_), State::Greeted | State::Entered(_)) => {

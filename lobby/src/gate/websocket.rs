@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 use super::listener::Permit;
 use super::session::{Incoming, Socket, run_session};
 use crate::house::House;
+use crate::shares::Origin;
 
 /// Bytes gathered before a write to the socket, and most that wait there.
 const WRITE_BUFFER: usize = 4 * 1024;
@@ -39,7 +40,7 @@ async fn upgrade(
             permit.upgraded();
             let span = tracing::info_span!("session", peer = %permit.peer());
             async move {
-                run_session(house, Framed(socket)).await;
+                run_session(house, Framed(socket), Origin::of(permit.peer().ip())).await;
                 drop(permit);
             }
             .instrument(span)

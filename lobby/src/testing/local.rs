@@ -1,5 +1,6 @@
 //! A lobby without sockets: sessions over channels, so that it runs under paused time.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use crate::gate::{Incoming, Socket, run_session};
 use crate::house::House;
 use crate::matching;
 use crate::settle::ResultSink;
+use crate::shares::Origin;
 use crate::store::Store;
 
 /// Frames that fit between a local client and its session in either direction.
@@ -52,11 +54,17 @@ impl LocalLobby {
         Ok(Self { house, matching })
     }
 
-    /// Opens a connection.
+    /// Opens a connection from this machine.
     pub fn connect(&self) -> LocalClient {
+        self.connect_from(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// Opens a connection from an address.
+    pub fn connect_from(&self, address: IpAddr) -> LocalClient {
         let (outgoing, from_client) = mpsc::channel(FRAMES_MAX);
         let (to_client, incoming) = mpsc::channel(FRAMES_MAX);
-        tokio::spawn(run_session(Arc::clone(&self.house), LocalSocket { from_client, to_client }));
+        let socket = LocalSocket { from_client, to_client };
+        tokio::spawn(run_session(Arc::clone(&self.house), socket, Origin::of(address)));
         LocalClient { outgoing, incoming }
     }
 

@@ -175,6 +175,7 @@ async fn slow_and_silent_peers_are_closed_in_time_over_real_sockets() {
 async fn one_address_gets_no_more_than_its_share_over_real_sockets() {
     let mut limits = config();
     limits.gate_limits.connections_per_address_max = 3;
+    limits.gate_limits.limit_loopback = true;
     let (_house, lobby) = lobby(limits).await;
     let mut taken = Vec::new();
     for _ in 0..3 {

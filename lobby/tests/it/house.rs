@@ -214,7 +214,12 @@ impl House {
 
     /// A client that has said hello.
     pub(crate) async fn greeted(&self) -> Client {
-        let mut client = Client(self.lobby.connect());
+        self.greeted_from("127.0.0.1").await
+    }
+
+    /// A client that has said hello, from an address.
+    pub(crate) async fn greeted_from(&self, address: &str) -> Client {
+        let mut client = Client(self.lobby.connect_from(address.parse().unwrap()));
         client.send(hello()).await;
         assert!(matches!(client.next().await, GateMessage::Welcome(_)));
         client
@@ -227,6 +232,14 @@ impl House {
         let GateMessage::LoggedIn(logged_in) = client.next().await else { panic!("no login") };
         assert_eq!(logged_in.name.as_str(), name);
         (client, logged_in.session.into_string())
+    }
+
+    /// A guest from an address.
+    pub(crate) async fn guest_from(&self, address: &str) -> Client {
+        let mut client = self.greeted_from(address).await;
+        client.send(ClientMessage::Login(Login::default())).await;
+        assert!(matches!(client.next().await, GateMessage::LoggedIn(_)));
+        client
     }
 
     /// A client that has come back with a session token.
@@ -280,8 +293,13 @@ impl Client {
 
     /// The code of the refusal that comes next.
     pub(crate) async fn code(&mut self) -> &'static str {
+        self.refusal().await.0
+    }
+
+    /// The code of the refusal that comes next, and after how many milliseconds to try again.
+    pub(crate) async fn refusal(&mut self) -> (&'static str, u64) {
         match self.next().await {
-            GateMessage::Error(error) => error.code.as_str(),
+            GateMessage::Error(error) => (error.code.as_str(), error.retry_after_ms),
             other => panic!("{other:?} is no error"),
         }
     }

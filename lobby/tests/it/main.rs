@@ -5,3 +5,4 @@ mod gate;
 mod house;
 mod placement;
 mod sessions;
+mod shares;
