@@ -10,6 +10,7 @@ mod outbox;
 mod pacer;
 mod placement;
 mod recording;
+mod recovery;
 mod room;
 mod seats;
 mod settle;

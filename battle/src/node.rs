@@ -24,6 +24,7 @@ use tracing::{info, warn};
 use crate::outbox::Outbox;
 use crate::placement::{CONNECTIONS_MAX, Placed, Placement, Worker};
 use crate::recording::Recorder;
+use crate::recovery::recover;
 use crate::room::RoomCounters;
 use crate::settle::settle_for_ever;
 use crate::shell::{Order, WorkerThread};
@@ -126,6 +127,9 @@ impl<G: Game> Node<G> {
         let protocol_hash = Registry::of::<G>()?.protocol_hash::<G>().0;
         let outbox = Outbox::open(&config.outbox).map_err(io("the outbox's folder"))?;
         let recorder = Recorder::start(&config.recordings).map_err(io("the recordings' folder"))?;
+        let (left, handle, name) = (outbox.clone(), recorder.handle(), config.id.clone());
+        let recovering = tokio::task::spawn_blocking(move || recover(&left, &handle, &name));
+        recovering.await.map_err(io::Error::other).and_then(|done| done).map_err(io("the outbox"))?;
         let settled = Arc::new(Notify::new());
         let (placement, threads) =
             start_workers::<G>(config, protocol_hash, &recorder, &outbox, &settled).await?;

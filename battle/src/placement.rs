@@ -5,6 +5,7 @@
 //! that it is about.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,15 +14,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use tiltyard_cluster::control::{
-    BattleEnd, DrainAnswer, NodeHandler, NodeStatus, Refusal, Release, ReleaseAnswer, Reservation,
-    ReserveAnswer, Settlement,
+    DrainAnswer, NodeHandler, NodeStatus, Refusal, Release, ReleaseAnswer, Reservation, ReserveAnswer,
 };
 use tiltyard_cluster::node::Load;
 use tiltyard_cluster::{BattleId, Epoch};
 use tiltyard_engine::{BattleSpec, Game, Record, Roster, RosterSeat, SeatRole, Team, Terms, TickRate, math};
 use tiltyard_netcode::HostedBattle;
 use tiltyard_netcode::token::BattleKey;
-use tiltyard_replay::{Ended, Header, Sealed, Settings};
+use tiltyard_replay::{Header, Sealed, Settings};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{error, info, warn};
@@ -29,6 +29,7 @@ use tracing::{error, info, warn};
 use crate::node::NodeConfig;
 use crate::outbox::Outbox;
 use crate::recording::RecorderHandle;
+use crate::recovery::{nothing_played, result};
 use crate::room::{Room, RoomSettings};
 use crate::shell::{Order, WorkerStatus};
 use crate::worker::EndedBattle;
@@ -168,31 +169,18 @@ impl<G: Game> Placement<G> {
     }
 
     /// A battle ended on a worker: its recording is closed and its result goes to the outbox, elsewhere.
-    pub(crate) fn close(&self, mut ended: EndedBattle<G>) {
+    pub(crate) fn close(&self, ended: EndedBattle<G>) {
         let Some(own) = self.own.upgrade() else { return };
-        let (battle, epoch) = (BattleId(ended.room.id().0), Epoch(ended.room.epoch().0));
-        let end = ended.end.clone();
-        let mut settlement = Settlement {
-            ticks: end.tick.0,
-            winner: end.outcome.and_then(|outcome| outcome.winner).map(|team| team.0),
-            scores: end.outcome.map(|outcome| outcome.scores.map(i64::from).to_vec()).unwrap_or_default(),
-            final_hash: end.final_hash.0,
-            ended: match end.ended {
-                Ended::Finished => BattleEnd::Finished,
-                Ended::Aborted => BattleEnd::Aborted,
-                Ended::Abandoned => BattleEnd::Abandoned,
-            },
-            ..self.nothing_played(battle, epoch)
-        };
-        let is_result = ended.is_result;
+        let EndedBattle { mut room, end, is_result } = ended;
+        let (battle, epoch) = (BattleId(room.id().0), Epoch(room.epoch().0));
+        let told = end.clone();
         *self.closing.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         let then = Box::new(move |sealed: Option<Sealed>| {
-            settlement.recording_hash = sealed.map_or([0; 32], |sealed| sealed.recording_hash);
             if is_result {
-                own.outbox.deposit(&settlement);
-            } else if let Err(error) = std::fs::remove_file(own.recorder.path(battle.0, epoch.0)) {
-                // The battle is somebody else's now: neither its result nor its recording is ours to tell.
-                warn!(%battle, %error, "the recording of a released battle could not be removed");
+                let recording_hash = sealed.map_or([0; 32], |sealed| sealed.recording_hash);
+                own.outbox.deposit(&result(&own.config.id, battle, epoch, &told, recording_hash));
+            } else {
+                own.disown(battle, epoch);
             }
             own.forget(battle, epoch);
             own.settled.notify_one();
@@ -203,7 +191,7 @@ impl<G: Game> Placement<G> {
             }
         });
         // Closing waits for the recording thread's queue, which a worker must not.
-        self.runtime.spawn_blocking(move || ended.room.close_recording(&end, then));
+        self.runtime.spawn_blocking(move || room.close_recording(&end, then));
     }
 
     /// Drains the node if a worker's thread has died, and tells the lobby that its battles are aborted.
@@ -222,8 +210,8 @@ impl<G: Game> Placement<G> {
                 lost
             };
             let (outbox, settled) = (self.outbox.clone(), self.settled.clone());
-            let results: Vec<_> =
-                lost.iter().map(|(battle, epoch)| self.nothing_played(*battle, *epoch)).collect();
+            let of = |(battle, epoch)| result(&self.config.id, battle, epoch, &nothing_played(), [0; 32]);
+            let results: Vec<_> = lost.into_iter().map(of).collect();
             self.runtime.spawn_blocking(move || {
                 results.iter().for_each(|result| outbox.deposit(result));
                 settled.notify_one();
@@ -231,18 +219,12 @@ impl<G: Game> Placement<G> {
         }
     }
 
-    /// The result of a battle of which nothing is known but that it is over.
-    fn nothing_played(&self, battle: BattleId, epoch: Epoch) -> Settlement {
-        Settlement {
-            battle,
-            epoch,
-            node: self.config.id.clone(),
-            ticks: 0,
-            winner: None,
-            scores: Vec::new(),
-            final_hash: 0,
-            recording_hash: [0; 32],
-            ended: BattleEnd::Aborted,
+    /// A battle that was released is somebody else's now: neither its result nor its recording is ours to tell.
+    fn disown(&self, battle: BattleId, epoch: Epoch) {
+        let path = self.recorder.path(battle.0, epoch.0);
+        let removed = self.outbox.forget(battle, epoch).and_then(|()| std::fs::remove_file(path));
+        if let Err(error) = removed {
+            warn!(%battle, %error, "what a released battle left could not be removed");
         }
     }
 
@@ -299,10 +281,17 @@ impl<G: Game> Placement<G> {
             math_hash: math::self_test_hash(),
         };
         let seats = reservation.seats.len() as u32;
+        let outbox = self.outbox.clone();
+        let noted = tokio::task::spawn_blocking(move || outbox.note_running(battle, epoch)).await;
+        if let Some(error) = noted.map_err(io::Error::other).and_then(|noted| noted).err() {
+            warn!(%battle, %error, "the outbox cannot be written: no battle is taken");
+            return Err(Refusal::Internal);
+        }
         // Before the order: the battle may end as soon as the worker has it.
         self.placed().insert(battle, Placed { epoch, worker, seats });
         if self.workers[worker].orders.send(Order::Open { room, hosted }).await.is_err() {
             self.forget(battle, epoch);
+            let _ = self.outbox.forget(battle, epoch);
             return Err(Refusal::Internal);
         }
         info!(%battle, epoch = epoch.0, worker, seats, mode = %reservation.mode, "battle reserved");

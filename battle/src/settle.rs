@@ -24,14 +24,19 @@ pub(crate) async fn settle_for_ever(
     deposited: Arc<Notify>,
 ) {
     let mut pause = RETRY_MIN;
+    let mut listed = lobbies.subscribe();
     loop {
         let left = settle_waiting(&outbox, &lobbies, &*calls).await;
         if left == 0 {
             pause = RETRY_MIN;
             deposited.notified().await;
         } else {
-            // A new deposit is worth a try at once: the lobby may be back.
-            let _ = tokio::time::timeout(pause, deposited.notified()).await;
+            // A new deposit is worth a try at once, as the lobby may be back; so is a lobby that was not there.
+            tokio::select! {
+                () = deposited.notified() => {}
+                Ok(()) = listed.changed() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
             pause = (pause * 2).min(RETRY_MAX);
         }
     }

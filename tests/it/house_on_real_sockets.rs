@@ -1,10 +1,13 @@
 //! The whole house with the real binary, over real sockets on loopback.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
+use tiltyard_cluster::BattleId;
+use tiltyard_cluster::control::BattleEnd;
+use tiltyard_lobby::store::{BattleRow, EmbeddedStore, Store as _};
 
 use crate::program::{Program, Up, interrupt, wait};
 
@@ -150,13 +153,14 @@ fn bots_that_measured_nothing_do_not_say_zero() {
     assert!(table.contains("50 % within     –"), "{table}");
 }
 
-#[test]
-fn ctrl_c_during_a_battle_on_real_sockets_leaves_closed_recordings_and_results() {
-    let program = Program::new();
-    let up = Up::start(&program, "--set battle.seconds=600 up --nodes 1");
+/// A house with a battle that one player is in, and the battle's number.
+fn house_at_play(program: &Program, line: &str) -> (Up, Child, BattleId) {
+    let up = Up::start(program, line);
     let issue = format!("token issue --gate {} --mode duel --out t.token", up.gate());
-    assert_eq!(program.json(&issue).0, 0);
-    let mut player = program
+    let (code, issued) = program.json(&issue);
+    assert_eq!(code, 0, "{issued}");
+    let battle = u64::from_str_radix(issued["battle"].as_str().expect("a battle"), 16).expect("a number");
+    let player = program
         .command("--json connect --token t.token")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -168,11 +172,41 @@ fn ctrl_c_during_a_battle_on_real_sockets_leaves_closed_recordings_and_results()
         let files = fs::read_dir(&replays).expect("a folder").flatten();
         files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
     };
+    wait_until("the battle does not begin", || bytes() >= 1_000);
+    (up, player, BattleId(battle))
+}
+
+fn wait_until(what_if_not: &str, mut is_so: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(30);
-    while bytes() < 1_000 {
-        assert!(Instant::now() < until, "the battle does not begin");
+    while !is_so() {
+        assert!(Instant::now() < until, "{what_if_not}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The battle's row in the store of a house that is down, and whether it keeps its player busy.
+fn stored(program: &Program, battle: BattleId) -> (BattleRow, bool) {
+    let store = EmbeddedStore::open(&program.path().join("tiltyard-data/lobby.redb")).expect("a store");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let row = store.battle(battle).await.expect("the store answers").expect("the battle has a row");
+        let player = row.humans().next().expect("a player").player;
+        (row, store.battle_of(player).await.expect("the store answers").is_some())
+    })
+}
+
+/// The player heard of the end, or gives up when asked.
+fn end(mut player: Child) {
+    if player.try_wait().expect("a child").is_none() {
+        interrupt(&player);
+    }
+    assert!(wait(&mut player).is_some());
+}
+
+#[test]
+fn ctrl_c_during_a_battle_on_real_sockets_leaves_closed_recordings_and_results() {
+    let program = Program::new();
+    let (up, player, battle) = house_at_play(&program, "--set battle.seconds=600 up --nodes 1");
     assert_eq!(up.interrupt(), (Some(0), String::new()));
     let (code, verdict) = program.json("replay verify tiltyard-data/replays");
     let file = &verdict["files"][0];
@@ -183,11 +217,29 @@ fn ctrl_c_during_a_battle_on_real_sockets_leaves_closed_recordings_and_results()
     // The result is in the store: no outbox holds it any more.
     let left = fs::read_dir(program.path().join("tiltyard-data/outbox/node-1")).expect("an outbox");
     assert_eq!(left.count(), 0);
-    // The player heard of the end, or gives up when asked.
-    if player.try_wait().expect("a child").is_none() {
-        interrupt(&player);
-    }
-    assert!(wait(&mut player).is_some());
+    let (row, busy) = stored(&program, battle);
+    assert_eq!((row.result.map(|result| result.ended), busy), (Some(BattleEnd::Aborted), false));
+    end(player);
+}
+
+#[test]
+fn a_killed_house_ends_its_battles_when_it_is_up_again_on_real_sockets() {
+    let program = Program::new();
+    let (up, player, battle) = house_at_play(&program, "--set battle.seconds=600 up --nodes 2");
+    up.kill();
+    let (row, busy) = stored(&program, battle);
+    assert_eq!((row.result, busy), (None, true), "nobody could say that it is over");
+    // The node that comes back may be another one.
+    let up = Up::start(&program, "up --nodes 1");
+    let outbox = program.path().join("tiltyard-data/outbox/node-1");
+    wait_until("the battle is not settled", || fs::read_dir(&outbox).expect("an outbox").count() == 0);
+    assert_eq!(up.interrupt(), (Some(0), String::new()));
+    let (row, busy) = stored(&program, battle);
+    let result = row.result.expect("a result");
+    assert_eq!((result.ended, result.ticks > 0, busy), (BattleEnd::Aborted, true, false));
+    let (code, verdict) = program.json("replay verify tiltyard-data/replays");
+    assert_eq!((code, &verdict["files"][0]["verified"]), (0, &true.into()), "{verdict}");
+    end(player);
 }
 
 #[test]

@@ -88,6 +88,12 @@ impl Up {
         self.addresses["gate"].as_str().expect("an address")
     }
 
+    /// Kills it as a fault would: nothing is closed, nothing is said.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it is there to be killed");
+        self.child.wait().expect("a killed child ends");
+    }
+
     /// Sends SIGINT, as Ctrl-C does, and waits for the end: the exit code, and what was said after the first line.
     pub(crate) fn interrupt(mut self) -> (Option<i32>, String) {
         interrupt(&self.child);

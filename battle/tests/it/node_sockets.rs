@@ -1,15 +1,24 @@
 //! Whole nodes, with threads and sockets on loopback.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use tiltyard_battle::{Node, NodeConfig};
-use tiltyard_cluster::NodeId;
-use tiltyard_cluster::control::{ClusterKeys, ClusterSecret};
+use async_trait::async_trait;
+use tiltyard_battle::{Node, NodeConfig, Recorder};
+use tiltyard_cluster::control::{
+    BattleEnd, ClusterKeys, ClusterSecret, ControlServer, Handlers, LobbyHandler, SettleAnswer, Settlement,
+};
 use tiltyard_cluster::directory::{Directory, MemoryDirectory};
+use tiltyard_cluster::node::{Keyspace, LobbyRecord, Registration, RegistrationConfig};
+use tiltyard_cluster::{BattleId, Clock, Epoch, NodeId};
+
+use tiltyard_replay::Summary;
 
 use crate::game::Pushing;
+use crate::recording::play;
 
 fn config(folder: &Path) -> NodeConfig {
     let any = "127.0.0.1:0".parse().unwrap();
@@ -38,4 +47,70 @@ async fn a_node_that_ends_in_order_is_off_every_list_at_once() {
     assert_eq!(directory.range("/tiltyard").await.unwrap().entries.len(), 1);
     node.shutdown(Duration::from_millis(100)).await;
     assert!(directory.range("/tiltyard").await.unwrap().entries.is_empty(), "its lease has an hour to live");
+}
+
+/// A lobby that stores every result.
+struct Sink(mpsc::Sender<Settlement>);
+
+#[async_trait]
+impl LobbyHandler for Sink {
+    async fn settle(&self, settlement: Settlement) -> SettleAnswer {
+        self.0.send(settlement).unwrap();
+        SettleAnswer::Accepted
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_settles_what_the_killed_one_before_it_left_and_settles_it_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    // The first battle's recording is closed, the second's is cut, the third has none.
+    let recorder = Recorder::start(&config.recordings).unwrap();
+    let closed = [play(&recorder, 1, None), play(&recorder, 2, None)].map(|closed| closed.recv().unwrap());
+    assert_eq!(closed, [true, true]);
+    let paths = [1, 2].map(|battle| recorder.handle().path(battle, 2));
+    recorder.stop();
+    let whole = fs::read(&paths[0]).unwrap();
+    fs::write(&paths[1], &fs::read(&paths[1]).unwrap()[..whole.len() / 2]).unwrap();
+    fs::create_dir(&config.outbox).unwrap();
+    for battle in 1..=3 {
+        fs::write(config.outbox.join(format!("{battle:016x}-2.running")), b"").unwrap();
+    }
+
+    let directory = Arc::new(MemoryDirectory::new());
+    let node = Node::<Pushing>::start(config.clone(), directory.clone()).await.unwrap();
+    // The lobby comes later than the node.
+    let (sink, settled) = mpsc::channel();
+    let id = NodeId::parse("lobby-a").unwrap();
+    let handlers = Handlers { lobby: Some(Arc::new(Sink(sink))), ..Handlers::default() };
+    let lobby =
+        ControlServer::start(config.control, &id, config.keys.clone(), Clock::system(), handlers).unwrap();
+    let record = LobbyRecord::new(id, 1, lobby.address(), config.listen, "test");
+    let lobby_registered = Registration::start(
+        directory.clone(),
+        Keyspace::default(),
+        record,
+        RegistrationConfig { ttl: Duration::from_secs(3600), ..RegistrationConfig::default() },
+    );
+    let _registered = lobby_registered.await.unwrap();
+    let results: BTreeMap<BattleId, Settlement> = (0..3)
+        .map(|_| settled.recv_timeout(Duration::from_secs(30)).unwrap())
+        .map(|settlement| (settlement.battle, settlement))
+        .collect();
+    let told = |battle| {
+        let result: &Settlement = &results[&BattleId(battle)];
+        assert_eq!((result.epoch, &result.node), (Epoch(2), &config.id));
+        (result.ended, result.ticks, result.scores.len(), result.recording_hash)
+    };
+    let hash = Summary::read(&whole[..]).unwrap().recording_hash;
+    assert_eq!(told(1), (BattleEnd::Finished, 120, 16, hash));
+    assert_ne!(results[&BattleId(1)].final_hash, 0);
+    let (ended, ticks, ..) = told(2);
+    assert_eq!((ended, (1..120).contains(&ticks)), (BattleEnd::Aborted, true), "{ticks}");
+    assert_eq!(told(3), (BattleEnd::Aborted, 0, 0, [0; 32]));
+    node.shutdown(Duration::from_secs(5)).await;
+    assert_eq!(fs::read_dir(&config.outbox).unwrap().count(), 0);
+    let again = Node::<Pushing>::start(config, directory).await.unwrap();
+    again.shutdown(Duration::from_millis(100)).await;
+    assert!(settled.try_recv().is_err());
 }

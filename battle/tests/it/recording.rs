@@ -29,7 +29,7 @@ fn header(battle: u64) -> Header {
 }
 
 /// A battle of a scripted player alone, recorded, played to its end or until `stop_at`.
-fn play(recorder: &Recorder, battle: u64, stop_at: Option<u32>) -> mpsc::Receiver<bool> {
+pub(crate) fn play(recorder: &Recorder, battle: u64, stop_at: Option<u32>) -> mpsc::Receiver<bool> {
     let mut room = Room::<Pushing>::new(BattleId(battle), Epoch(2), spec(0, 120), SETTINGS).unwrap();
     room.record(recorder.handle().open(header(battle), Settings::new(2, 30)));
     room.open(0);
