@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use toml_edit::Value as Toml;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 /// A setting's value as it comes in: typed from a file, bare text from a variable or a flag.
 #[derive(Clone, Copy, Debug)]
@@ -240,11 +241,15 @@ impl Value for LogFilter {
     }
 
     fn from_text(text: &str) -> Option<Self> {
-        // The filter takes any lone word for a module's name, so that `log = "inof"` would silence everything.
-        let words = text.split(',').map(str::trim).filter(|word| !word.contains('='));
-        let level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
-        let known = !text.trim().is_empty() && words.clone().all(level);
-        (known && text.parse::<tracing_subscriber::filter::Targets>().is_ok()).then(|| Self(text.to_owned()))
+        // The library takes any lone word for a module's name, so that `log = "inof"` would silence everything.
+        let level = |word: &str| word.parse::<LevelFilter>().is_ok();
+        let letter = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+        let known = |word: &str| match word.split_once('=') {
+            Some((module, rest)) => !module.is_empty() && module.chars().all(letter) && level(rest),
+            None => level(word),
+        };
+        let good = text.split(',').all(|word| known(word)) && text.parse::<Targets>().is_ok();
+        good.then(|| Self(text.to_owned()))
     }
 
     fn to_toml(&self) -> Toml {
@@ -293,7 +298,7 @@ mod tests {
         for good in ["info", "warn,tiltyard_netcode=debug", "off", "TRACE"] {
             assert_eq!(LogFilter::from_text(good).map(|filter| filter.0), Some(good.to_owned()));
         }
-        for bad in ["inof", "", "info,tiltyard=loud", "="] {
+        for bad in ["inof", "", "info,tiltyard=loud", "=", "info, tiltyard=debug"] {
             assert_eq!(LogFilter::from_text(bad), None, "{bad}");
         }
     }
