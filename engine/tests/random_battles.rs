@@ -86,8 +86,8 @@ fn play(seed: u64) {
         for seat in &mut record.inputs {
             assert!(Skirmish::check(&seat.input), "SEED={seed}: {:?}", seat.input);
             if rng.one_in(10) {
-                let (move_x, move_y, aim) = (rng.signed(), rng.signed(), rng.signed() * 3.0);
-                seat.input = Input { move_x, move_y, aim, buttons: rng.below(4) };
+                let movement = glam::Vec2::new(rng.signed(), rng.signed());
+                seat.input = Input::new(movement, rng.signed() * 3.0, rng.below(4) as u16);
             }
         }
         straight.save(&mut save);

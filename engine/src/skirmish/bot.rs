@@ -1,5 +1,9 @@
 //! The scripted player: seeks the nearest enemy, leads its shots, keeps its distance, strafes, dodges, blasts when
 //! it is worth it, and walks round obstacles. It knows what a player with a full view knows, and nothing else.
+//!
+//! It changes its input where that changes something, as people do: it walks in the eight directions of four keys, keeps
+//! the one it has unless another is clearly better, and aims anew for a shot or a turn and not for every step of its
+//! enemy. What it did last it sees in its own velocity and facing.
 
 use glam::Vec2;
 
@@ -29,6 +33,13 @@ const STRAFE_TICKS: u32 = 20;
 const ROUND_TICKS: u32 = 110;
 /// The largest error of aim to each side, in radians.
 const AIM_ERROR: f32 = 0.06;
+/// How far off a bot's aim may have come, in radians, when its weapon is ready.
+const AIM_READY: f32 = 0.12;
+/// How far off it may be while the weapon is not ready.
+const AIM_IDLE: f32 = 0.5;
+/// A bot keeps the direction in which it walks up to this cosine of the angle to the one it wishes: 32°, where the
+/// nearest of eight would change at 22.5°.
+const KEEP: f32 = 0.85;
 /// A blast is worth it from this share of its full damage on, summed over all enemies.
 const BLAST_WORTH: f32 = 0.45;
 
@@ -45,9 +56,9 @@ pub(super) fn decide(world: &World, seat: Seat, rng: &mut Rng) -> Input {
     let (lives, positions) = (puppets.read::<Life>(), puppets.read::<Position>());
     let (row, now) = (seat.index(), world.tick().next());
     let me = lives[row];
-    let facing = puppets.read::<Facing>()[row].angle.clamp(-math::PI, math::PI);
+    let facing = puppets.read::<Facing>()[row].angle;
     if !me.is_alive() {
-        return Input { aim: facing, ..Input::default() };
+        return Input::new(Vec2::ZERO, facing, 0);
     }
     let rules = world.singleton::<Rules>();
     let obstacles = world.rows::<Obstacle>().read::<Block>();
@@ -57,30 +68,37 @@ pub(super) fn decide(world: &World, seat: Seat, rng: &mut Rng) -> Input {
     let is_free = |to: Vec2| inner.contains(to) && is_clear(here, to, PUPPET_RADIUS * 1.2, rects());
 
     let area = Area { radius: rules.blast_radius, full: rules.blast_damage, edge: rules.blast_edge_damage };
-    let (near, worth) = look_round(row, &lives, &positions, &puppets.read::<Velocity>(), &area);
+    let velocities = puppets.read::<Velocity>();
+    let (near, worth) = look_round(row, &lives, &positions, &velocities, &area);
     let seen = near.into_iter().flatten().find(|enemy| is_clear(here, enemy.at, 0.0, rects()));
 
-    let mut input = Input { aim: facing, ..Input::default() };
+    let (mut aim, mut buttons) = (facing, 0);
+    let mut aim_at = |to: Vec2, tolerance: f32, error: f32| {
+        let wanted = math::angle_of(to - here);
+        if math::turn_between(facing, wanted).abs() > tolerance {
+            aim = math::wrap_angle(wanted + error);
+        }
+    };
     let mut wish = match (seen, near[0]) {
         (Some(enemy), _) => {
             let arms = puppets.read::<Arms>()[row];
             let at = lead(here, enemy.at, enemy.velocity, rules.flyer_speed);
-            input.aim = math::wrap_angle(math::angle_of(at - here) + rng.signed() * AIM_ERROR);
+            let tolerance = if arms.weapon.is_over(now) { AIM_READY } else { AIM_IDLE };
+            aim_at(at, tolerance, rng.signed() * AIM_ERROR);
             let range = rules.flyer_speed * rules.flyer_ticks as f32 * rules.seconds;
-            if enemy.distance_squared < range * range && arms.weapon.is_over(now) {
-                input.buttons |= FIRE;
+            if enemy.distance_squared < range * range {
+                buttons |= FIRE;
             }
             if worth >= f32::from(rules.blast_damage) * BLAST_WORTH && arms.blast.is_over(now) {
-                input.buttons |= BLAST;
+                buttons |= BLAST;
             }
             let bold = arms.blast.is_over(now) && me.health > rules.health / 2;
             let side = side_of(seat, now.0, STRAFE_TICKS);
             fight(here, &enemy, side, if bold { BLAST_DISTANCE } else { DISTANCE })
         }
         (None, Some(enemy)) => {
-            let towards = (enemy.at - here).normalize_or_zero();
-            input.aim = math::angle_of(towards);
-            towards
+            aim_at(enemy.at, AIM_IDLE, 0.0);
+            (enemy.at - here).normalize_or_zero()
         }
         // Nobody to fight: the middle is where somebody will come by.
         (None, None) => {
@@ -92,10 +110,22 @@ pub(super) fn decide(world: &World, seat: Seat, rng: &mut Rng) -> Input {
         wish = (wish * 0.3 + out).normalize_or_zero();
     }
     if wish != Vec2::ZERO {
-        wish = steer_round(here, wish, side_of(seat, now.0, ROUND_TICKS), AHEAD, is_free);
-        (input.move_x, input.move_y) = (wish.x.clamp(-1.0, 1.0), wish.y.clamp(-1.0, 1.0));
+        let wish_by_keys = by_keys(wish, velocities[row].per_second);
+        wish = steer_round(here, wish_by_keys, side_of(seat, now.0, ROUND_TICKS), AHEAD, is_free);
     }
-    input
+    Input::new(wish, aim, buttons)
+}
+
+/// The one of eight directions that comes near to a wished one: that in which one goes already if it is near enough.
+fn by_keys(wish: Vec2, velocity: Vec2) -> Vec2 {
+    let nearest = |to: Vec2| {
+        // A key is pressed from 22.5° off the other axis on, whose sine this is.
+        let least = to.length() * 0.382_683_43;
+        let key = |along: f32| if along.abs() > least { along.signum() } else { 0.0 };
+        Vec2::new(key(to.x), key(to.y)).normalize_or_zero()
+    };
+    let kept = nearest(velocity);
+    if kept.dot(wish) >= KEEP { kept } else { nearest(wish) }
 }
 
 /// The three nearest living enemies, nearest first, and the damage that a blast would do.

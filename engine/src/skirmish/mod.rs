@@ -30,8 +30,8 @@ mod tests;
 
 pub use setup::{Rules, Setup};
 pub use state::{
-    Arms, BLAST, Block, Event, EventKind, FIRE, FLYER_RADIUS, Facing, Flyer, Input, NO_TEAM, Obstacle,
-    PUPPET_RADIUS, Puppet, SOLID, Score, TEAMS, Tally,
+    AIM_MAX, Arms, BLAST, Block, Event, EventKind, FIRE, FLYER_RADIUS, Facing, Flyer, Input, NO_TEAM,
+    Obstacle, PUPPET_RADIUS, Puppet, SOLID, Score, TEAMS, Tally,
 };
 
 use crate::kit::flyer::Flight;
@@ -151,10 +151,9 @@ impl Game for Skirmish {
     }
 
     fn check(input: &Input) -> bool {
-        let within = |value: f32| (-1.0..=1.0).contains(&value);
-        within(input.move_x)
-            && within(input.move_y)
-            && (-math::PI..=math::PI).contains(&input.aim)
+        input.move_x != i8::MIN
+            && input.move_y != i8::MIN
+            && (-AIM_MAX..=AIM_MAX).contains(&input.aim)
             && input.buttons & !(FIRE | BLAST) == 0
     }
 

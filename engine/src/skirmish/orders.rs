@@ -6,7 +6,7 @@ use super::arena::Arena;
 use super::state::{
     Arms, BLAST, Event, EventKind, FIRE, FLYER_RADIUS, Facing, PUPPET_RADIUS, group_of, touches_of,
 };
-use super::{Block, Flyer, Input, NO_TEAM, Obstacle, Puppet, Rules, Skirmish, stream};
+use super::{Block, Flyer, NO_TEAM, Obstacle, Puppet, Rules, Skirmish, stream};
 use crate::kit::flyer::Flight;
 use crate::kit::life::Life;
 use crate::kit::motion::{Position, Velocity, approach, integrate};
@@ -65,8 +65,8 @@ pub(super) fn orders(step: &mut Step<'_, Skirmish>) {
         if !life.is_alive() {
             continue;
         }
-        let Input { move_x, move_y, aim, buttons } = seat.input;
-        let wish = math::limit_length(Vec2::new(move_x, move_y), 1.0) * rules.speed;
+        let (aim, buttons) = (seat.input.angle(), seat.input.buttons);
+        let wish = math::limit_length(seat.input.movement(), 1.0) * rules.speed;
         velocities[row].per_second = approach(velocities[row].per_second, wish, rules.change_max);
         facings[row].angle = aim;
         if buttons != 0 {
@@ -114,7 +114,7 @@ struct Trigger<'a> {
 }
 
 impl Trigger<'_> {
-    fn press(&mut self, buttons: u32, row: usize, id: ActorId, at: Vec2, aim: f32, team: u8) {
+    fn press(&mut self, buttons: u16, row: usize, id: ActorId, at: Vec2, aim: f32, team: u8) {
         let arms = &mut self.arms.get_or_insert_with(|| self.puppets.write())[row];
         if buttons & FIRE != 0 && arms.weapon.is_over(self.now) {
             arms.weapon.start(self.now, self.rules.weapon_ticks);

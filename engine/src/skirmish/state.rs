@@ -22,16 +22,17 @@ pub const NO_TEAM: u8 = u8::MAX;
 pub const SOLID: u8 = 1 << TEAMS;
 
 crate::record! {
-    /// What a player says each tick. The default is to stand still.
+    /// What a player says each tick, in six bytes. The default is to stand still. See [`Input::new`].
     pub struct Input {
-        /// The wished movement along x, −1 to 1 of full speed; longer than 1 in total counts as 1.
-        pub move_x: f32,
-        /// The wished movement along y, −1 to 1 of full speed.
-        pub move_y: f32,
-        /// Where to aim: an angle in radians, −π to π, from the x axis towards the y axis.
-        pub aim: f32,
+        /// The wished movement along x in 127ths of full speed; −128 is refused.
+        pub move_x: i8,
+        /// The wished movement along y in 127ths of full speed. A movement longer than 127 in total counts as 127.
+        pub move_y: i8,
+        /// Where to aim: an angle in 4,096ths of a radian, from −[`AIM_MAX`] to [`AIM_MAX`], from the x axis towards
+        /// the y axis. That is the grid of [`Facing`], so that a held aim can be read from there.
+        pub aim: i16,
         /// What is pressed: a sum of [`FIRE`] and [`BLAST`].
-        pub buttons: u32,
+        pub buttons: u16,
     }
 
     /// Where a puppet aims.
@@ -84,10 +85,43 @@ crate::record! {
     }
 }
 
+/// The largest [`Input::aim`]: half a turn.
+pub const AIM_MAX: i16 = 12_868;
+/// Steps of aim in a radian.
+const AIM_STEPS: f32 = 4096.0;
+/// Steps of movement in full speed.
+const MOVE_STEPS: f32 = 127.0;
+
 /// Button: fire a flyer in the direction of aim.
-pub const FIRE: u32 = 1;
+pub const FIRE: u16 = 1;
 /// Button: a blast around oneself.
-pub const BLAST: u32 = 2;
+pub const BLAST: u16 = 2;
+
+impl Input {
+    /// The input that comes nearest to a movement (each axis −1 to 1 of full speed), an angle of aim (−π to π) and
+    /// buttons. What is beyond its bounds counts as the bound, and NaN as 0.
+    #[must_use]
+    pub fn new(movement: Vec2, aim: f32, buttons: u16) -> Self {
+        // Conversions from float to integer saturate.
+        let step = |along: f32| ((along * MOVE_STEPS).round_ties_even() as i8).max(-i8::MAX);
+        let aim = ((aim * AIM_STEPS).round_ties_even() as i16).clamp(-AIM_MAX, AIM_MAX);
+        Self { move_x: step(movement.x), move_y: step(movement.y), aim, buttons }
+    }
+
+    /// The wished movement in full speeds, each axis −1 to 1.
+    #[inline]
+    #[must_use]
+    pub fn movement(&self) -> Vec2 {
+        Vec2::new(f32::from(self.move_x), f32::from(self.move_y)) / MOVE_STEPS
+    }
+
+    /// Where to aim, in radians.
+    #[inline]
+    #[must_use]
+    pub fn angle(&self) -> f32 {
+        f32::from(self.aim) / AIM_STEPS
+    }
+}
 
 crate::kind! {
     /// A player's body, or a minion's. The first ones stand in seat order; none is ever taken away.

@@ -62,7 +62,10 @@ fn bots_walk_shoot_hit_and_blast() {
         };
         hits += told(&[EventKind::Hit, EventKind::Death]);
         blasts += told(&[EventKind::Blast]);
-        shots += record.inputs.iter().filter(|seat| seat.input.buttons & FIRE != 0).count();
+        let rules = battle.world().singleton::<Rules>();
+        let ends_at = Tick(battle.tick().0 + rules.flyer_ticks);
+        let flights = battle.world().rows::<Flyer>().read::<Flight>();
+        shots += flights.iter().filter(|flight| flight.ends_at == ends_at).count();
     }
     assert!(moving * 10 > living * 9, "they move {moving} of {living} ticks");
     assert!(shots > 500 && hits * 10 > shots && hits * 2 < shots, "{shots} shots, {hits} hits");
@@ -205,10 +208,9 @@ impl Duel {
     }
 
     /// What the first seat does to walk to the second and aim at it.
-    fn chase(&self, buttons: u32) -> Input {
+    fn chase(&self, buttons: u16) -> Input {
         let towards = self.place(1) - self.place(0);
-        let step = towards.normalize_or_zero();
-        Input { move_x: step.x, move_y: step.y, aim: math::angle_of(towards), buttons }
+        Input::new(towards.normalize_or_zero(), math::angle_of(towards), buttons)
     }
 }
 
@@ -223,7 +225,7 @@ fn the_dead_return_after_their_time_in_full_health() {
     assert_eq!(back.since(died), 90, "three seconds");
     assert_eq!(duel.battle.world().singleton::<Score>().kills[..2], [1, 0]);
     while duel.record.tick.next() < back {
-        duel.step(Input::default(), Input { move_x: 1.0, buttons: FIRE | BLAST, ..Input::default() });
+        duel.step(Input::default(), Input { move_x: 127, buttons: FIRE | BLAST, ..Input::default() });
         assert!(!duel.life(1).is_alive());
         assert!(duel.battle.events().is_empty(), "the dead do nothing");
     }
@@ -237,7 +239,7 @@ fn weapon_and_blast_wait_for_their_cooldowns() {
     let mut duel = Duel::new();
     let mut blasts = 0;
     for _ in 0..27 {
-        let press = Input { buttons: FIRE | BLAST, aim: math::PI, ..Input::default() };
+        let press = Input { buttons: FIRE | BLAST, aim: AIM_MAX, ..Input::default() };
         duel.step(press, Input::default());
         blasts += duel.battle.events().iter().filter(|event| event.kind() == Some(EventKind::Blast)).count();
     }
@@ -285,34 +287,60 @@ fn a_battle_ends_at_its_last_tick_or_at_the_score_limit() {
 
 #[test]
 fn inputs_out_of_their_bounds_are_refused() {
-    let good = Input { move_x: 1.0, move_y: -1.0, aim: math::PI, buttons: FIRE | BLAST };
+    let good = Input { move_x: 127, move_y: -127, aim: AIM_MAX, buttons: FIRE | BLAST };
     assert!(Skirmish::check(&good));
+    assert!(Skirmish::check(&Input { aim: -AIM_MAX, ..good }));
     assert!(Skirmish::check(&Input::default()));
-    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, 1.0_f32.next_up(), -(1.0_f32.next_up())] {
-        assert!(!Skirmish::check(&Input { move_x: bad, ..good }), "move_x {bad}");
-        assert!(!Skirmish::check(&Input { move_y: bad, ..good }), "move_y {bad}");
-    }
-    for bad in [f32::NAN, f32::INFINITY, math::PI.next_up(), -(math::PI.next_up()), 1e30] {
+    assert!(!Skirmish::check(&Input { move_x: i8::MIN, ..good }));
+    assert!(!Skirmish::check(&Input { move_y: i8::MIN, ..good }));
+    for bad in [i16::MIN, -AIM_MAX - 1, AIM_MAX + 1, i16::MAX] {
         assert!(!Skirmish::check(&Input { aim: bad, ..good }), "aim {bad}");
     }
-    assert!(!Skirmish::check(&Input { buttons: 4, ..good }));
-    assert!(
-        Skirmish::check(&Input { move_x: f32::from_bits(1), ..good }),
-        "a denormal is a number like others"
-    );
+    for bad in [4, u16::MAX] {
+        assert!(!Skirmish::check(&Input { buttons: bad, ..good }), "buttons {bad}");
+    }
 }
 
-/// A recording made by a stranger may hold any finite input; intake never lets one through.
+#[test]
+fn inputs_made_from_floats_are_legal_and_come_near() {
+    let nonsense = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, -0.0, f32::MIN_POSITIVE];
+    for value in nonsense {
+        let input = Input::new(glam::Vec2::new(value, -value), value, FIRE);
+        assert!(Skirmish::check(&input), "{value}: {input:?}");
+    }
+    for step in -100..=100 {
+        let part = step as f32 / 100.0;
+        let input = Input::new(glam::Vec2::new(part, -part), part * math::PI, 0);
+        assert!(Skirmish::check(&input));
+        assert!((input.movement() - glam::Vec2::new(part, -part)).abs().max_element() <= 0.5 / 127.0 + 1e-6);
+        assert!((input.angle() - part * math::PI).abs() <= 0.5 / 4096.0 + 1e-6);
+        let again = Input::new(input.movement(), input.angle(), 0);
+        assert_eq!(again, input, "what is on the grid stays");
+    }
+}
+
+#[test]
+fn facings_keep_an_aim_exactly() {
+    let mut duel = Duel::new();
+    for aim in (-AIM_MAX..=AIM_MAX).step_by(37).chain([AIM_MAX]) {
+        duel.step(Input { aim, ..Input::default() }, Input::default());
+        let facing = duel.battle.world().rows::<Puppet>().read::<Facing>()[0].angle;
+        assert_eq!(Input::new(glam::Vec2::ZERO, facing, 0).aim, aim);
+    }
+}
+
+/// A recording made by a stranger may hold any input; intake never lets one through.
 #[test]
 fn wild_inputs_in_a_record_do_no_harm() {
     let mut battle = battle("duel", 9);
     let mut record = TickRecord::neutral(Tick::ZERO, 2);
-    let wild = [f32::MAX, f32::MIN, f32::MIN_POSITIVE, -0.0, 1e20];
+    let wild = [i16::MIN, i16::MAX, -1, 128, AIM_MAX + 1];
     for tick in 1..400 {
         record.tick = Tick(tick);
         let [x, y, aim] = [tick, tick / 5, tick / 25].map(|place| wild[place as usize % wild.len()]);
-        record.inputs[0].input = Input { move_x: x, move_y: y, aim, buttons: u32::MAX };
-        record.inputs[1].input = Input { move_x: y, move_y: aim, aim: x, buttons: tick };
+        let (move_x, move_y) = ((x >> 8) as i8, (y >> 8) as i8);
+        record.inputs[0].input = Input { move_x, move_y, aim, buttons: u16::MAX };
+        record.inputs[1].input = Input { move_x: move_y, move_y: move_x, aim: y, buttons: tick as u16 };
         battle.step(&record);
         let bounds = battle.world().singleton::<Rules>().bounds();
         assert!(
@@ -343,11 +371,11 @@ fn neither_side_is_favoured() {
 
 #[test]
 fn a_silent_seat_walks_on_for_a_moment_and_never_shoots() {
-    let last = Input { move_x: 1.0, move_y: 0.5, aim: 2.0, buttons: FIRE | BLAST };
+    let last = Input { move_x: 127, move_y: 64, aim: 8192, buttons: FIRE | BLAST };
     let walking = Input { buttons: 0, ..last };
     assert_eq!(Skirmish::missing(&last, 1), walking);
     assert_eq!(Skirmish::missing(&walking, REPEAT_TICKS), walking);
-    assert_eq!(Skirmish::missing(&walking, REPEAT_TICKS + 1), Input { aim: 2.0, ..Input::default() });
+    assert_eq!(Skirmish::missing(&walking, REPEAT_TICKS + 1), Input { aim: 8192, ..Input::default() });
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod killing;
 mod playing;
 mod sample;
 mod sinks;
+mod size;
 mod verifying;

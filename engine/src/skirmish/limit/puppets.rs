@@ -86,8 +86,8 @@ impl Puppets {
         let count = self.steer(inputs, now, rules);
         for index in 0..count {
             let row = self.few[index] as usize;
-            let Input { aim, buttons, .. } = inputs[row].input;
-            self.press(buttons, row, aim, now, rules);
+            let input = inputs[row].input;
+            self.press(input.buttons, row, input.angle(), now, rules);
         }
         let turn = (WHIM_TICKS - (now.0 as usize + seats) % WHIM_TICKS) % WHIM_TICKS;
         for row in (seats + turn..self.lives.len()).step_by(WHIM_TICKS) {
@@ -157,7 +157,7 @@ impl Puppets {
         count
     }
 
-    fn press(&mut self, buttons: u32, row: usize, aim: f32, now: Tick, rules: &Rules) {
+    fn press(&mut self, buttons: u16, row: usize, aim: f32, now: Tick, rules: &Rules) {
         let arms = &mut self.arms[row];
         if buttons & FIRE != 0 && now >= arms.weapon.0 {
             arms.weapon.0 = Tick(now.0.saturating_add(rules.weapon_ticks));
@@ -233,9 +233,11 @@ fn steer<const N: usize>(
     rules: &Rules,
 ) {
     let lanes = |of: &dyn Fn(usize) -> f32| std::array::from_fn::<f32, N, _>(of);
-    let (x, y) = (lanes(&|lane| inputs[lane].input.move_x), lanes(&|lane| inputs[lane].input.move_y));
+    let x = lanes(&|lane| inputs[lane].input.movement().x);
+    let y = lanes(&|lane| inputs[lane].input.movement().y);
     let (u, v) = (lanes(&|lane| velocities[lane].x), lanes(&|lane| velocities[lane].y));
-    let aims = lanes(&|lane| crate::snap(inputs[lane].input.aim, 4096.0));
+    // Aims are on the grid of facings.
+    let aims = lanes(&|lane| inputs[lane].input.angle());
     let scales = lanes(&|lane| scale(x[lane], y[lane], 1.0));
     let x = lanes(&|lane| x[lane] * scales[lane] * rules.speed - u[lane]);
     let y = lanes(&|lane| y[lane] * scales[lane] * rules.speed - v[lane]);

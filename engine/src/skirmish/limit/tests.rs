@@ -97,8 +97,8 @@ fn random_setups_end_every_tick_in_the_same_state() {
         let bend = |record: &mut TickRecord<Input>| {
             for seat in &mut record.inputs {
                 if rng.one_in(8) {
-                    let (move_x, move_y, aim) = (rng.signed(), rng.signed(), rng.signed() * 3.0);
-                    seat.input = Input { move_x, move_y, aim, buttons: rng.below(4) };
+                    let movement = glam::Vec2::new(rng.signed(), rng.signed());
+                    seat.input = Input::new(movement, rng.signed() * 3.0, rng.below(4) as u16);
                 }
             }
         };
