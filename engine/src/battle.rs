@@ -114,6 +114,11 @@ impl<G: Game> Battle<G> {
         self.hashes.clone_from(save.hashes());
     }
 
+    /// Takes all rows away and stands them up again in a random order, empty: only good to restore a state into.
+    pub(crate) fn deal_rows(&mut self, rng: &mut Rng) {
+        self.world.deal_rows(rng);
+    }
+
     /// Hashes the whole state again, all columns of it; for measuring what that costs. Changes nothing.
     pub fn hash_again(&mut self) -> StateHash {
         self.world.close_all(&mut self.hashes);

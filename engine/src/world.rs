@@ -15,6 +15,7 @@ use crate::changes::Changes;
 use crate::hash::Hashes;
 use crate::kind::Single;
 use crate::registry::{read, write};
+use crate::rng::Rng;
 use crate::schedule::StageError;
 use crate::{ACTORS_MAX, ActorId, Divergence, Kind, KindEntry, Record, Registry, Tick};
 
@@ -195,6 +196,19 @@ impl World {
         }
         while entities.len() < rows {
             entities.push((kind.ops.spawn_default)(&mut self.ecs));
+        }
+    }
+
+    /// Takes all rows away in a random order and stands up as many empty ones: hecs deals out its handles in the order
+    /// in which it got them back, so that each row gets another one.
+    pub(crate) fn deal_rows(&mut self, rng: &mut Rng) {
+        for index in 0..self.kinds.len() {
+            let rows = self.kinds[index].len();
+            for left in (1..=rows).rev() {
+                let entity = self.kinds[index].entities.swap_remove(rng.below(left as u32) as usize);
+                self.ecs.despawn(entity).expect("a row's handle lives as long as the row");
+            }
+            self.resize(index, rows);
         }
     }
 

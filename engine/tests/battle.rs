@@ -225,34 +225,6 @@ fn mistakes_in_the_registry_are_named() {
 }
 
 #[test]
-fn a_planted_bit_is_named_exactly_and_in_exactly_one_part_of_the_hash() {
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(5);
-    eprintln!("SEED={seed}");
-    let mut rng = Rng::new(seed, 0, 0, 0);
-    let mut battle = Battle::new(spec(FAULT_NONE)).unwrap();
-    let mut record = TickRecord::neutral(Tick::ZERO, 0);
-    let (mut left, mut right) = (Save::default(), Save::default());
-    for _ in 0..300 {
-        battle.bot_record(&mut record);
-        battle.step(&record);
-        battle.save(&mut left);
-        right.clone_from(&left);
-        let registry = battle.world().registry();
-        let planted = testing::plant_divergence(&mut right, registry, &mut rng);
-        let found = left.first_divergence(&right, registry).unwrap();
-        assert_eq!(found.tick, battle.tick());
-        assert_eq!(
-            (found.kind, found.component, found.actor),
-            (planted.kind, planted.component, planted.actor)
-        );
-        assert_eq!(found.field, planted.field);
-        assert_ne!(found.left, found.right);
-        let parts = left.hashes().parts().iter().zip(right.hashes().parts());
-        assert_eq!(parts.filter(|(a, b)| a != b).count(), 1);
-    }
-}
-
-#[test]
 fn keyframes_survive_their_bytes_and_damaged_ones_are_refused_or_sound() {
     let mut battle = Battle::new(spec(FAULT_NONE)).unwrap();
     let mut record = TickRecord::neutral(Tick::ZERO, 0);

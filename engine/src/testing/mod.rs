@@ -1,16 +1,37 @@
 //! Tests that every game should run on itself: one line each.
 //!
+//! | test | what it finds |
+//! |---|---|
+//! | [`sync_test`] | state that is not saved: after a rollback the same inputs lead elsewhere |
+//! | [`restore_and_continue`] | the same in a battle with another past |
+//! | [`history_fuzz`] | whatever depends on how a state came about: order of rows, hash maps, counters of one's own; with random modes, rosters and players |
+//!
 //! ```no_run
-//! # use tiltyard_engine::{Game, BattleSpec};
+//! # use tiltyard_engine::{Game, BattleSpec, testing};
 //! # fn example<MyGame: Game>() {
-//! let spec = BattleSpec::<MyGame>::bots(&MyGame::modes()[0], 7);
-//! tiltyard_engine::testing::sync_test(&spec, 300);
-//! tiltyard_engine::testing::restore_and_continue(&spec, 300);
+//! #[test]
+//! fn rollbacks_change_nothing() {
+//!     testing::sync_test(&BattleSpec::<MyGame>::bots(&MyGame::modes()[0], 7), 300);
+//! }
+//!
+//! #[test]
+//! fn no_state_depends_on_its_history() {
+//!     testing::history_fuzz::<MyGame>(100);
+//! }
 //! # }
 //! ```
+//!
+//! Each panics on the first difference and names tick, component, actor, field and both values. The program's
+//! `soak` runs the history fuzz on all cores for as long as one likes.
 
-use crate::rng::Rng;
-use crate::{ActorId, Battle, BattleSpec, Game, Registry, Save, StateHash, Tick, TickRecord};
+mod history;
+mod plant;
+mod players;
+
+pub use history::{Before, By, Desync, History, Tally, Way};
+pub use plant::plant_divergence;
+
+use crate::{Battle, BattleSpec, Game, Save, StateHash, Tick, TickRecord};
 
 /// The most ticks that [`sync_test`] rolls back.
 pub const ROLLBACK_MAX: u32 = 12;
@@ -74,42 +95,27 @@ pub fn restore_and_continue<G: Game>(spec: &BattleSpec<G>, ticks: u32) {
     }
 }
 
-/// Where [`plant_divergence`] flipped a bit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Planted {
-    /// The actor kind or singleton.
-    pub kind: &'static str,
-    /// The record.
-    pub component: &'static str,
-    /// The actor; [`ActorId::NONE`] for a singleton.
-    pub actor: ActorId,
-    /// The field, with the element's number for arrays and vectors.
-    pub field: String,
-}
-
-/// Flips one bit in one field of one actor of a state, all chosen by `rng`, and says where: that is what the report of
-/// the difference must name.
-pub fn plant_divergence(save: &mut Save, registry: &Registry, rng: &mut Rng) -> Planted {
-    let mut ids = 0..0;
-    let mut rows = Vec::new();
-    for (kind, entry, place) in save.places(registry) {
-        if entry.record == "ActorId" {
-            ids = place;
-            continue;
-        }
-        for row in 0..place.len() / entry.size {
-            let actor = crate::save::id_of(&save.bytes[ids.start + row * 4..]);
-            rows.push((kind.name, entry, actor, place.start + row * entry.size));
-        }
+/// History fuzz: random battles of all modes, each played straight and at the same time in another battle that is
+/// rolled back, restored from bytes, led astray and dealt anew, with random players who join, leave, are replaced and
+/// say odd things. See [`History`].
+///
+/// Plays the seeds 0 to `battles` − 1, or with `SEED=7` in the environment that one alone.
+///
+/// # Panics
+/// On the first difference, with the seed that leads to it; and if a battle does not start.
+pub fn history_fuzz<G: Game>(battles: u64) {
+    let seeds = match std::env::var("SEED").map(|seed| seed.parse()) {
+        Ok(Ok(seed)) => seed..=seed,
+        Ok(Err(_)) => panic!("SEED is a number"),
+        Err(_) => 0..=battles.saturating_sub(1),
+    };
+    for seed in seeds {
+        let history = History::<G>::random(seed);
+        let mut history = history.unwrap_or_else(|problem| panic!("{}: SEED={seed}: {problem}", G::NAME));
+        // Told now, since the game may panic before we do.
+        eprintln!("{}: SEED={seed}", G::NAME);
+        while history.go_on().unwrap_or_else(|desync| panic!("{}: {desync}", G::NAME)) {}
     }
-    let (kind, entry, actor, start) = rows[rng.below(rows.len() as u32) as usize];
-    let field = entry.fields[rng.below(entry.fields.len() as u32) as usize];
-    let element = rng.below(field.count) as usize;
-    let bit = rng.below(field.kind.size() as u32 * 8) as usize;
-    let name = if field.count == 1 { field.name.to_owned() } else { format!("{}[{element}]", field.name) };
-    save.bytes[start + field.offset as usize + element * field.kind.size() + bit / 8] ^= 1 << (bit % 8);
-    save.rehash(registry);
-    Planted { kind, component: entry.record, actor, field: name }
 }
 
 fn start<G: Game>(spec: &BattleSpec<G>) -> Battle<G> {
