@@ -124,7 +124,8 @@ Exit codes: 0 every bot played every battle to its end and no state differed, 1 
   tiltyard bench --scene 1000x3000 --seconds 10
   tiltyard --json bench --scene 10x30
 
-The comparison with a hand-written loop (limit_us, ratio) and the scenes `many` and `crowd` are not in this version.")]
+The tick is measured beside the game's rules written by hand, where the game has that (limit_us, ratio); both must come
+to the same state hash at every tick. The scenes `many` and `crowd` are not in this version.")]
     Bench(BenchArgs),
 }
 

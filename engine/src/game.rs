@@ -2,8 +2,8 @@
 
 use crate::rng::Rng;
 use crate::screen::{Canvas, Ink, Keys};
-use crate::spec::Terms;
-use crate::{Battle, Record, Registry, Schedule, Seat, Stage, TEAMS_MAX, Team, World};
+use crate::spec::{BattleSpec, Terms};
+use crate::{Battle, Record, Registry, Schedule, Seat, Stage, StateHash, TEAMS_MAX, Team, TickRecord, World};
 
 /// A game: what is state, what happens in a tick, what players may say.
 ///
@@ -64,7 +64,17 @@ pub trait Game: Sized + Send + 'static {
     }
     /// How the battle ended, once it has. Must be `Some` at `terms.ticks_max`.
     fn outcome(world: &World, terms: &Terms) -> Option<Outcome>;
+    /// The game's rules a second time, by other means, for a battle that starts from `spec`; unless the game has that,
+    /// none. Benches compare with it: what it takes, and whether each tick ends in the hash of the battle's.
+    fn oracle(spec: &BattleSpec<Self>) -> Option<Oracle<Self::Input>> {
+        let _ = spec;
+        None
+    }
 }
+
+/// A game's rules without the engine: takes the records from tick 1 on, one after the other, and gives the hash of the
+/// state that each leads to.
+pub type Oracle<I> = Box<dyn FnMut(&TickRecord<I>) -> StateHash + Send>;
 
 /// A mode of a game.
 #[derive(Clone, Debug)]

@@ -5,13 +5,16 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
-use tiltyard_engine::{Game, Save, snapshot};
+use tiltyard_engine::{Game, Oracle, Save, snapshot};
 use tiltyard_replay::{OnDamage, verify};
 
-use super::scene::Played;
+use super::scene::{OracleError, Played};
 
 /// How many ticks old the state is that is restored, and that snapshots are encoded against.
 const BASELINE_TICKS: usize = 4;
+/// How many ticks the battle makes before the oracle makes the same ones: few, so that what else this machine does
+/// slows both alike; not one, so that neither runs in the caches of the other.
+const BLOCK_TICKS: usize = 30;
 /// Shortest time for which verifying is measured, in seconds.
 const VERIFY_SECONDS: f64 = 0.25;
 
@@ -31,6 +34,8 @@ pub struct Figures {
     pub ticks: u64,
     /// A step, with the hash of its state.
     pub tick: Spread,
+    /// The same by the game's second implementation, if it has one.
+    pub limit: Option<Spread>,
     /// Saving the state.
     pub save: Spread,
     /// Hashing the state, which every tick does at its end.
@@ -53,20 +58,28 @@ pub struct Figures {
     pub times_realtime: f64,
 }
 
+impl Figures {
+    /// How many times as long as by the second implementation a tick takes, in the median.
+    pub fn ratio(&self) -> Option<f64> {
+        self.limit.map(|limit| self.tick.p50_us / limit.p50_us)
+    }
+}
+
 /// Measures for about so many seconds; `progress` hears how many are over.
 ///
 /// # Errors
-/// If a step gives another state than it gave when the scene was played, or the recording does not verify.
+/// If a step gives another state than it gave when the scene was played, the game's second implementation does, or the
+/// recording does not verify.
 pub fn measure<G: Game>(
     played: &Played<G>,
     seconds: f64,
     mut progress: impl FnMut(f64),
 ) -> anyhow::Result<Figures> {
     let started = Instant::now();
-    let mut tick_ns = Vec::new();
+    let (mut tick_ns, mut limit_ns) = (Vec::new(), Vec::new());
     let mut copies = Copies::default();
     loop {
-        step_round(played, &mut tick_ns)?;
+        step_round(played, played.oracle()?, &mut tick_ns, &mut limit_ns)?;
         copies.round(played)?;
         let over = started.elapsed().as_secs_f64();
         progress(over.min(seconds));
@@ -80,6 +93,7 @@ pub fn measure<G: Game>(
     Ok(Figures {
         ticks: tick_ns.len() as u64,
         tick: spread(&mut tick_ns),
+        limit: (!limit_ns.is_empty()).then(|| spread(&mut limit_ns)),
         save: spread(&mut copies.save_ns),
         hash: spread(&mut copies.hash_ns),
         restore: spread(&mut copies.restore_ns),
@@ -93,12 +107,24 @@ pub fn measure<G: Game>(
     })
 }
 
-/// Steps through the measured ticks once.
-fn step_round<G: Game>(played: &Played<G>, tick_ns: &mut Vec<u64>) -> anyhow::Result<()> {
+/// Steps through the measured ticks once, the battle and the oracle by turns.
+fn step_round<G: Game>(
+    played: &Played<G>,
+    mut oracle: Option<Oracle<G::Input>>,
+    tick_ns: &mut Vec<u64>,
+    limit_ns: &mut Vec<u64>,
+) -> anyhow::Result<()> {
     let mut battle = played.battle();
-    for (record, expected) in played.ticks() {
-        let hash = timed(tick_ns, || battle.step(record));
-        ensure!(hash == expected, "tick {} gives another state than before", record.tick.0);
+    let ticks: Vec<_> = played.ticks().collect();
+    for block in ticks.chunks(BLOCK_TICKS) {
+        for (record, expected) in block {
+            let hash = timed(tick_ns, || battle.step(record));
+            ensure!(hash == *expected, "tick {} gives another state than before", record.tick.0);
+        }
+        let Some(oracle) = &mut oracle else { continue };
+        for (record, expected) in block {
+            OracleError::check(record.tick, timed(limit_ns, || oracle(record)), *expected)?;
+        }
     }
     Ok(())
 }
@@ -175,6 +201,7 @@ fn spread(ns: &mut [u64]) -> Spread {
 #[cfg(test)]
 mod tests {
     use tiltyard_engine::skirmish::Skirmish;
+    use tiltyard_engine::{StateHash, Tick};
 
     use super::*;
 
@@ -193,6 +220,26 @@ mod tests {
         assert_eq!(figures.ticks, 60);
         assert!(figures.actors >= 10 && figures.state_bytes > 0 && figures.snapshot_bytes > 0);
         assert!(figures.tick.p50_us > 0.0 && figures.times_realtime > 1.0);
+        assert!(figures.ratio().is_some_and(|ratio| ratio > 0.0));
+    }
+
+    #[test]
+    fn an_oracle_that_parts_from_the_battle_is_named_with_its_tick() {
+        let played = Played::<Skirmish>::of(&Skirmish::scenes()[0], 3, 20, 60).unwrap();
+        let round = |wrong_at: u32| {
+            let mut right = played.oracle().unwrap().unwrap();
+            let oracle: Oracle<_> = Box::new(move |record| {
+                let hash = right(record);
+                StateHash(hash.0 ^ u64::from(record.tick == Tick(wrong_at)))
+            });
+            step_round(&played, Some(oracle), &mut Vec::new(), &mut Vec::new())
+        };
+        assert!(round(20).is_ok() && round(81).is_ok());
+        for tick in [21, 50, 51, 80] {
+            let error = round(tick).unwrap_err();
+            let error = error.downcast_ref::<OracleError>().expect("it is the oracle's error");
+            assert_eq!((error.tick, error.oracle.0), (Tick(tick), error.battle.0 ^ 1));
+        }
     }
 
     #[test]

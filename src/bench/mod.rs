@@ -8,7 +8,7 @@ use serde_json::json;
 use tiltyard_engine::{Game, Mode};
 
 pub use self::figures::{Figures, Spread, measure};
-pub use self::scene::{Played, PlayedError};
+pub use self::scene::{OracleError, Played, PlayedError};
 use crate::exit::{Exit, Usage};
 use crate::output::{Output, Table};
 
@@ -45,6 +45,8 @@ impl BenchArgs {
             "scene": scene.name,
             "ticks": figures.ticks,
             "tick_us": { "p50": tick.p50_us, "p99": tick.p99_us },
+            "limit_us": figures.limit.map(|limit| json!({ "p50": limit.p50_us, "p99": limit.p99_us })),
+            "ratio": figures.ratio(),
             "save_us": save.p50_us,
             "hash_us": hash.p50_us,
             "restore_us": restore.p50_us,
@@ -70,8 +72,13 @@ fn find<G: Game>(name: &str) -> Result<Mode<G::Setup>, Usage> {
 fn describe(name: &str, figures: &Figures) -> String {
     let mut table = Table::new([name, "p50", "p99"]);
     let us = |value: f64| format!("{value:.2} µs");
+    table.row(["tick, with its state hash".to_owned(), us(figures.tick.p50_us), us(figures.tick.p99_us)]);
+    let by_hand = "the same by a hand-written loop".to_owned();
+    match figures.limit {
+        Some(limit) => table.row([by_hand, us(limit.p50_us), us(limit.p99_us)]),
+        None => table.row([by_hand, "none".to_owned(), "none".to_owned()]),
+    }
     let rows = [
-        ("tick, with its state hash", figures.tick),
         ("save the state", figures.save),
         ("hash the state", figures.hash),
         ("restore the state of 4 ticks ago", figures.restore),
@@ -81,8 +88,14 @@ fn describe(name: &str, figures: &Figures) -> String {
     for (what, spread) in rows {
         table.row([what.to_owned(), us(spread.p50_us), us(spread.p99_us)]);
     }
+    let ratio = match figures.ratio() {
+        Some(ratio) => {
+            format!("a tick takes {ratio:.2} times as long as by hand, and ends in the same state")
+        }
+        None => "this game has no hand-written loop to compare with".to_owned(),
+    };
     format!(
-        "{table}\n\nstate {} bytes in {} actors, snapshot {} bytes, recording {} KB a minute\n\
+        "{table}\n\n{ratio}\nstate {} bytes in {} actors, snapshot {} bytes, recording {} KB a minute\n\
          computed again at {:.0} times real time; {} ticks measured",
         figures.state_bytes,
         figures.actors,

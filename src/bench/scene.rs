@@ -2,7 +2,8 @@
 //! tick alone, not the players' thoughts.
 
 use tiltyard_engine::{
-    Battle, BattleSpec, Game, Mode, Registry, Save, StartError, StateHash, TickRecord, encode_keyframe,
+    Battle, BattleSpec, Game, Mode, Oracle, Registry, Save, StartError, StateHash, Tick, TickRecord,
+    encode_keyframe,
 };
 use tiltyard_replay::{Ended, Header, Settings, WriteError, Writer};
 
@@ -37,6 +38,24 @@ pub enum PlayedError {
         /// How many it had.
         ticks: u32,
     },
+}
+
+/// The battle and the game's second implementation do not agree: one of them has a mistake.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("tick {tick}: the battle's state hash is {battle}, the hand-written loop's {oracle}")]
+pub struct OracleError {
+    /// The first tick at which they differ.
+    pub tick: Tick,
+    /// What the battle has.
+    pub battle: StateHash,
+    /// What the second implementation has.
+    pub oracle: StateHash,
+}
+
+impl OracleError {
+    pub(super) fn check(tick: Tick, oracle: StateHash, battle: StateHash) -> Result<(), Self> {
+        if oracle == battle { Ok(()) } else { Err(Self { tick, battle, oracle }) }
+    }
 }
 
 impl<G: Game> Played<G> {
@@ -87,6 +106,19 @@ impl<G: Game> Played<G> {
     /// The measured ticks: each one's record, and the hash of the state after it.
     pub fn ticks(&self) -> impl Iterator<Item = (&TickRecord<G::Input>, StateHash)> {
         self.records.iter().zip(self.hashes.iter().copied()).skip(self.warm_ticks)
+    }
+
+    /// The game's own second implementation at the same place, if it has one, or the tick of the warm ones at which it
+    /// came to another state than the battle.
+    ///
+    /// # Errors
+    /// With that tick. An oracle cannot be restored, so it has made all of them.
+    pub fn oracle(&self) -> Result<Option<Oracle<G::Input>>, OracleError> {
+        let Some(mut oracle) = G::oracle(&self.spec) else { return Ok(None) };
+        for (record, expected) in self.records.iter().zip(&self.hashes).take(self.warm_ticks) {
+            OracleError::check(record.tick, oracle(record), *expected)?;
+        }
+        Ok(Some(oracle))
     }
 
     /// All ticks from the first one, as a recording: the bytes of its file.

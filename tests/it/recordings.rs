@@ -82,12 +82,22 @@ fn bench_measures_a_scene_and_knows_no_other() {
     let program = Program::new();
     let (code, object) = program.json("bench --scene 10x30 --seconds 1");
     assert_eq!((code, &object["scene"]), (0, &"10x30".into()));
-    for key in
-        ["save_us", "hash_us", "restore_us", "copy_us", "encode_us", "snapshot_bytes", "times_realtime"]
-    {
+    for key in [
+        "ratio",
+        "save_us",
+        "hash_us",
+        "restore_us",
+        "copy_us",
+        "encode_us",
+        "snapshot_bytes",
+        "times_realtime",
+    ] {
         assert!(object[key].as_f64() > Some(0.0), "{key}: {object}");
     }
-    assert!(object["tick_us"]["p50"].as_f64() <= object["tick_us"]["p99"].as_f64());
+    for key in ["tick_us", "limit_us"] {
+        assert!(object[key]["p50"].as_f64() > Some(0.0), "{key}: {object}");
+        assert!(object[key]["p50"].as_f64() <= object[key]["p99"].as_f64(), "{key}: {object}");
+    }
     let (code, object) = program.json("bench --scene many");
     assert_eq!(code, 2);
     assert!(object["error"].as_str().is_some_and(|error| error.contains("10x30, 100x300")), "{object}");

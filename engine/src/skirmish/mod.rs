@@ -40,7 +40,10 @@ use crate::kit::motion::{Position, Velocity};
 use crate::math;
 use crate::rng::Rng;
 use crate::screen::{Canvas, Keys};
-use crate::{ActorId, Battle, Game, Mode, Outcome, Registry, Schedule, Seat, Stage, Team, Terms, World};
+use crate::{
+    ActorId, Battle, BattleSpec, Game, Mode, Oracle, Outcome, Registry, Schedule, Seat, Stage, Team, Terms,
+    World,
+};
 
 /// The reference game.
 #[derive(Clone, Copy, Debug)]
@@ -190,5 +193,10 @@ impl Game for Skirmish {
             _ => None,
         };
         Some(outcome)
+    }
+
+    fn oracle(spec: &BattleSpec<Self>) -> Option<Oracle<Input>> {
+        let mut limit = limit::Limit::new(spec);
+        Some(Box::new(move |record| limit.step(record)))
     }
 }
