@@ -20,6 +20,13 @@ impl Tick {
         Self(self.0.checked_add(1).expect("ticks_max ends a battle before its ticks run out"))
     }
 
+    /// The tick that comes `ticks` after this one; the last there is, if there are not so many.
+    #[inline]
+    #[must_use]
+    pub const fn later(self, ticks: u32) -> Self {
+        Self(self.0.saturating_add(ticks))
+    }
+
     /// Ticks from `earlier` to this one, 0 if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> u32 {
@@ -79,6 +86,13 @@ mod tests {
         assert!(TickRate::new(1).is_some());
         assert!(TickRate::new(TickRate::MAX).is_some());
         assert!(TickRate::new(TickRate::MAX + 1).is_none());
+    }
+
+    #[test]
+    fn later_ticks_end_with_the_last_one() {
+        assert_eq!(Tick(7).later(10), Tick(17));
+        assert_eq!(Tick(u32::MAX - 1).later(1), Tick(u32::MAX));
+        assert_eq!(Tick(u32::MAX - 1).later(2), Tick(u32::MAX));
     }
 
     #[test]

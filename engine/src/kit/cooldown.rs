@@ -23,7 +23,7 @@ impl Cooldown {
     /// Starts it anew: over again at `now` + `ticks`.
     #[inline]
     pub fn start(&mut self, now: Tick, ticks: u32) {
-        self.0 = Tick(now.0.saturating_add(ticks));
+        self.0 = now.later(ticks);
     }
 
     /// Ticks that are left at `now`.

@@ -11,7 +11,7 @@ use crate::kit::life::{Hurt, Life};
 use crate::kit::motion::{Position, Velocity, integrate};
 use crate::math;
 use crate::rng::Rng;
-use crate::{ActorId, Step, Tick};
+use crate::{ActorId, Step};
 
 /// What hurts a puppet.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +123,7 @@ pub(super) fn harm(step: &mut Step<'_, Skirmish>) {
     // Most hits kill nobody: what counts deaths is asked for at the first.
     let (mut lives, mut tallies, mut score) = (puppets.write::<Life>(), None, None);
     let return_ticks = Arena::of_tick(&mut step.scratch.arena).rules.return_ticks;
-    let returns_at = Tick(step.tick.0.saturating_add(return_ticks));
+    let returns_at = step.tick.later(return_ticks);
     for Hit { target, by, at, damage } in step.scratch.hits.iter().copied() {
         let row = target as usize;
         match lives[row].hurt(damage, returns_at) {

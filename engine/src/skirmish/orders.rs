@@ -121,7 +121,7 @@ impl Trigger<'_> {
             let direction = math::direction(aim);
             let flight = Flight {
                 owner: id,
-                ends_at: Tick(self.now.0.saturating_add(self.rules.flyer_ticks)),
+                ends_at: self.now.later(self.rules.flyer_ticks),
                 touches: touches_of(team),
                 team,
                 bounces: self.rules.flyer_bounces as u8,
