@@ -5,6 +5,9 @@ extern crate self as tiltyard_engine;
 
 #[doc(hidden)]
 pub use bytemuck;
+/// Vectors and matrices, as records and the engine's functions have them, built so that they compute the same on every
+/// machine.
+pub use glam;
 
 mod actor;
 mod battle;
