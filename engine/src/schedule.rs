@@ -121,6 +121,12 @@ impl<G: Game> Stage<'_, G> {
         })
     }
 
+    /// The id that the next actor gets, so that random numbers can be drawn for it before it is there.
+    #[must_use]
+    pub fn next_id(&self) -> ActorId {
+        ActorId(self.world.next_actor)
+    }
+
     /// Sets a singleton. One that is not registered makes `Battle::new` fail by name.
     pub fn set<T: Record>(&mut self, value: T) {
         match self.world.try_singleton_mut() {

@@ -114,10 +114,8 @@ impl Game for Skirmish {
         let seats = stage.roster.seats.iter().map(|seat| state::team_of(seat.team));
         let minion_teams = (0..minions).map(|minion| (minion % teams) as u8);
         let puppets: Vec<u8> = seats.chain(minion_teams).collect();
-        // The id that the next actor gets, so that places are drawn for it.
-        let mut next = 1..;
         for team in puppets {
-            let mut rng = stage.rng(stream::PLACE, ActorId(next.next().expect("ids go on")));
+            let mut rng = stage.rng(stream::PLACE, stage.next_id());
             let place = arena.place_in_base(team, &mut rng);
             stage.spawn(Puppet {
                 position: Position { at: place },
@@ -127,7 +125,7 @@ impl Game for Skirmish {
             });
         }
         for _ in 0..stage.setup.strays.min(setup::STRAYS_MAX) {
-            let mut rng = stage.rng(stream::STRAY, ActorId(next.next().expect("ids go on")));
+            let mut rng = stage.rng(stream::STRAY, stage.next_id());
             let (position, velocity) = combat::begin_stray(&arena, &mut rng);
             let flight = Flight {
                 ends_at: Flight::ENDLESS,
