@@ -104,6 +104,25 @@ impl Outcome {
     /// Size of an outcome as bytes.
     pub const BYTES: usize = 1 + 4 * TEAMS_MAX;
 
+    /// How a battle ended that the highest score wins: nobody wins when several teams have it. `scores` are those of
+    /// the first teams; values above `i32::MAX` count as that.
+    ///
+    /// # Panics
+    /// If there are more than [`TEAMS_MAX`] scores.
+    #[must_use]
+    pub fn by_score(scores: &[u32]) -> Self {
+        let mut outcome = Self::default();
+        for (place, score) in outcome.scores[..scores.len()].iter_mut().zip(scores) {
+            *place = i32::try_from(*score).unwrap_or(i32::MAX);
+        }
+        let best = scores.iter().copied().max();
+        let mut first = (0..).zip(scores).filter(|(_, score)| Some(**score) == best);
+        if let (Some((team, _)), None) = (first.next(), first.next()) {
+            outcome.winner = Some(Team(team));
+        }
+        outcome
+    }
+
     /// The outcome as bytes: the winning team (255: nobody), then each team's score, i32 little-endian.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
@@ -133,6 +152,18 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_highest_score_wins_alone_or_not_at_all() {
+        let winner = |scores: &[u32]| Outcome::by_score(scores).winner.map(|team| team.0);
+        assert_eq!(winner(&[3, 7, 5]), Some(1));
+        assert_eq!(winner(&[7, 3, 7]), None);
+        assert_eq!(winner(&[0, 0]), None);
+        assert_eq!(winner(&[]), None);
+        assert_eq!(winner(&[0; TEAMS_MAX]), None);
+        let outcome = Outcome::by_score(&[u32::MAX, 4]);
+        assert_eq!((outcome.winner, &outcome.scores[..3]), (Some(Team(0)), &[i32::MAX, 4, 0][..]));
+    }
 
     #[test]
     fn outcomes_survive_their_bytes_and_others_are_refused() {

@@ -41,8 +41,7 @@ use crate::math;
 use crate::rng::Rng;
 use crate::screen::{Canvas, Keys};
 use crate::{
-    ActorId, Battle, BattleSpec, Game, Mode, Oracle, Outcome, Registry, Schedule, Seat, Stage, Team, Terms,
-    World,
+    ActorId, Battle, BattleSpec, Game, Mode, Oracle, Outcome, Registry, Schedule, Seat, Stage, Terms, World,
 };
 
 /// The reference game.
@@ -181,16 +180,7 @@ impl Game for Skirmish {
         if !won && world.tick().0 < terms.ticks_max {
             return None;
         }
-        let mut outcome = Outcome::default();
-        for (place, kills) in outcome.scores.iter_mut().zip(score.kills) {
-            *place = i32::try_from(kills).unwrap_or(i32::MAX);
-        }
-        let mut first = score.kills.iter().enumerate().filter(|(_, kills)| **kills == best);
-        outcome.winner = match (first.next(), first.next()) {
-            (Some((team, _)), None) => Some(Team(team as u8)),
-            _ => None,
-        };
-        Some(outcome)
+        Some(Outcome::by_score(&score.kills))
     }
 
     fn oracle(spec: &BattleSpec<Self>) -> Option<Oracle<Input>> {
