@@ -60,25 +60,43 @@ impl Hashes {
         &self.parts
     }
 
-    pub(crate) fn begin(&mut self, tick: Tick, next_actor: u32) {
+    /// Begins the hash of a state anew. Only who computes a state by other means than a battle, to compare, hashes by
+    /// hand: for each kind in order of registration [`rows`](Self::rows), then [`column`](Self::column) for its ids and
+    /// each of its records; [`end`](Self::end) last. A singleton has one row, whose id is
+    /// [`ActorId::NONE`](crate::ActorId::NONE). `next_actor` is the id that the next actor gets.
+    ///
+    /// ```
+    /// use tiltyard_engine::{ActorId, Hashes, Tick, bytemuck, hash_column};
+    /// let mut hashes = Hashes::default();
+    /// hashes.begin(Tick(1), 3);
+    /// hashes.rows(2);
+    /// hashes.column(hash_column(bytemuck::cast_slice(&[ActorId(1), ActorId(2)])));
+    /// hashes.end();
+    /// assert_eq!(hashes.parts().len(), 3);
+    /// ```
+    pub fn begin(&mut self, tick: Tick, next_actor: u32) {
         self.parts.clear();
         self.parts.push(u64::from(tick.0) << 32 | u64::from(next_actor));
     }
 
-    pub(crate) fn rows(&mut self, count: u32) {
+    /// How many rows the kind has whose columns follow.
+    pub fn rows(&mut self, count: u32) {
         self.parts.push(u64::from(count));
     }
 
-    pub(crate) fn column(&mut self, hash: u64) {
+    /// The hash of the kind's next column, by [`hash_column`].
+    pub fn column(&mut self, hash: u64) {
         self.parts.push(hash);
     }
 
-    pub(crate) fn end(&mut self) {
+    /// Makes the state hash of all that was told since [`begin`](Self::begin).
+    pub fn end(&mut self) {
         self.state = StateHash(xxh3_64(bytemuck::cast_slice(&self.parts)));
     }
 }
 
-/// The hash of a column's bytes.
-pub(crate) fn hash_column(bytes: &[u8]) -> u64 {
+/// The hash of a column's bytes, row after row: xxh3-64.
+#[must_use]
+pub fn hash_column(bytes: &[u8]) -> u64 {
     xxh3_64(bytes)
 }

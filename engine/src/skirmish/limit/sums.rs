@@ -6,8 +6,7 @@ use bytemuck::{NoUninit, bytes_of, cast_slice};
 use super::super::{Block, Rules, Score};
 use super::flyers::{self, Flyers};
 use super::puppets::{self, Puppets};
-use crate::hash::{Hashes, hash_column};
-use crate::{ActorId, StateHash, Tick};
+use crate::{ActorId, Hashes, StateHash, Tick, hash_column};
 
 /// The hash of each column as it was last computed.
 #[derive(Debug)]
