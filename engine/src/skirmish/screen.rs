@@ -27,8 +27,10 @@ const BAR: i32 = 10;
 
 /// Moves by the keys; aims at the nearest enemy in sight, else where it goes, else where it aimed.
 pub(super) fn steer(world: &World, seat: Seat, keys: &Keys) -> Input {
-    let move_x = keys.axis(&[Key::Char('a'), Key::Left], &[Key::Char('d'), Key::Right]);
-    let move_y = keys.axis(&[Key::Char('s'), Key::Down], &[Key::Char('w'), Key::Up]);
+    let wish = Vec2::new(
+        keys.axis(&[Key::Char('a'), Key::Left], &[Key::Char('d'), Key::Right]),
+        keys.axis(&[Key::Char('s'), Key::Down], &[Key::Char('w'), Key::Up]),
+    );
     let button = |key, button| if keys.is_held(Key::Char(key)) { button } else { 0 };
     let buttons = button(' ', FIRE) | button('e', BLAST);
     let puppets = world.rows::<Puppet>();
@@ -37,13 +39,12 @@ pub(super) fn steer(world: &World, seat: Seat, keys: &Keys) -> Input {
         return Input::default();
     };
     let speed = world.singleton::<Rules>().flyer_speed;
-    let wish = Vec2::new(move_x, move_y);
     let aim = match target(world, seat) {
         Some((at, velocity)) => math::angle_of(lead(position.at, at, velocity, speed) - position.at),
         None if wish != Vec2::ZERO => math::angle_of(wish),
         None => facing.angle,
     };
-    Input { move_x, move_y, aim: aim.clamp(-math::PI, math::PI), buttons }
+    Input::new(wish, aim, buttons)
 }
 
 /// Place and velocity of the nearest living enemy that no obstacle hides.
@@ -224,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_player_at_the_keys_walks_fires_and_is_told_of_it() {
-        let mut battle = battle(7);
+        let mut battle = battle(3);
         let mut record = TickRecord::neutral(Tick::ZERO, 0);
         let (seat, mut lines, mut shots) = (Seat(0), Vec::new(), 0);
         let keys = Keys::new([Key::Char('d'), Key::Char(' '), Key::Char('e')]);
@@ -261,7 +262,7 @@ mod tests {
     fn with_no_key_held_one_stands_still_and_holds_fire() {
         let battle = battle(7);
         let input = Skirmish::steer(battle.world(), Seat(1), &Keys::default());
-        assert_eq!((input.move_x, input.move_y, input.buttons), (0.0, 0.0, 0));
+        assert_eq!((input.move_x, input.move_y, input.buttons), (0, 0, 0));
         assert_eq!(Skirmish::steer(battle.world(), Seat(999), &Keys::default()), Input::default());
     }
 }
