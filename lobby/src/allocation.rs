@@ -10,6 +10,8 @@
 //! raised: whatever the first one does under the old epoch, it cannot settle.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use ring::digest;
 use tiltyard_api::{Base64, BattleReady, ErrorCode, Hex64, Text};
@@ -28,6 +30,10 @@ use crate::store::{BattleRow, BattleState, RowSeat};
 
 /// Most nodes asked for one battle.
 pub(crate) const NODES_ASKED_MAX: usize = 3;
+/// How often a store that does not answer is asked to dissolve a battle, and the pauses between: half an hour.
+const DISSOLVE_TRIES: u32 = 64;
+const DISSOLVE_PAUSE_MIN: Duration = Duration::from_millis(200);
+const DISSOLVE_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 impl House {
     /// Places a battle for these teams; bots take the seats left over. On success every human's battle is
@@ -52,9 +58,11 @@ impl House {
         match self.store.place(row.battle, row.epoch, &node.id, &addresses).await {
             Ok(true) => {}
             outcome => {
-                // The row is not what we wrote: give the node its seats back, and let nobody play.
+                // The row is not what we wrote, or nobody knows whether it is: give the node its seats back, and let
+                // nobody play.
                 self.release(&node, row.battle, row.epoch).await;
                 self.ledger().discharge(&node.id, row.battle);
+                self.dissolve_in_the_end(&row);
                 return Err(match outcome {
                     Err(error) => self.store_failed(error),
                     Ok(_) => ErrorCode::Internal.into(),
@@ -66,6 +74,24 @@ impl House {
         row.node = Some(node.id);
         row.addresses = addresses;
         Ok(self.hand_out(mode, &row))
+    }
+
+    /// Dissolves a battle as soon as the store answers: until then it keeps its players busy, if only until it is
+    /// overdue.
+    fn dissolve_in_the_end(&self, row: &BattleRow) {
+        let (store, battle, epoch) = (Arc::clone(&self.store), row.battle, row.epoch);
+        let tries = async move {
+            let mut pause = DISSOLVE_PAUSE_MIN;
+            for _ in 0..DISSOLVE_TRIES {
+                if store.dissolve(battle, epoch).await.is_ok() {
+                    return;
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(DISSOLVE_PAUSE_MAX);
+            }
+            tracing::warn!(%battle, "a battle that nobody plays could not be dissolved");
+        };
+        tokio::spawn(tries);
     }
 
     async fn create_row(&self, mode: &ModeConfig, teams: &[Vec<Member>]) -> Result<BattleRow, Refused> {

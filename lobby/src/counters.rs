@@ -35,7 +35,7 @@ tiltyard_cluster::counters! {
         messages_out_of_place,
         /// Messages for a client that were dropped because its queue was full.
         messages_out_dropped,
-        /// Guest accounts made.
+        /// Guests made.
         logins,
         /// Logins refused because their address made too many guests.
         logins_limited,

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tiltyard_api::{BattleReady, ErrorCode, GateMessage, ModeInfo};
-use tiltyard_cluster::Clock;
 use tiltyard_cluster::control::NodeCalls;
 use tiltyard_cluster::node::select::Ledger;
 use tiltyard_cluster::node::{NodeRecord, View};
+use tiltyard_cluster::{BattleId, Clock};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
@@ -16,10 +16,10 @@ use crate::config::{LobbyConfig, ModeConfig};
 use crate::counters::LobbyCounters;
 use crate::keys::{SessionClaims, SessionKeys, SessionTokenError};
 use crate::numbers::Numbers;
-use crate::presence::{Delivery, Mailbox, Presence};
-use crate::queue::{Member, Queue, QueueError};
+use crate::presence::{Delivery, LoggedOut, Mailbox, Presence};
+use crate::queue::{Member, Queue, QueueError, Ticket};
 use crate::shares::{Origin, Shares, Wish};
-use crate::store::{Account, BattleRow, Store, StoreError};
+use crate::store::{BattleRow, Store, StoreError};
 
 /// Most matches that are being placed at a time; further ones wait.
 pub(crate) const PLACEMENTS_MAX: usize = 64;
@@ -83,6 +83,7 @@ pub(crate) struct House {
     presence: Mutex<Presence>,
     ledger: Mutex<Ledger>,
     shares: Mutex<Shares>,
+    logged_out: Mutex<LoggedOut>,
     current: Mutex<HashMap<u64, CurrentBattle>>,
     next_session: AtomicU64,
     closing: AtomicBool,
@@ -112,6 +113,7 @@ impl House {
             presence: Mutex::default(),
             ledger: Mutex::default(),
             shares: Mutex::default(),
+            logged_out: Mutex::default(),
             current: Mutex::default(),
             next_session: AtomicU64::new(1),
             closing: AtomicBool::new(false),
@@ -124,23 +126,27 @@ impl House {
     }
 
     pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().expect("nobody panics while holding the queue")
+        unpoisoned(&self.queue)
     }
 
     pub(crate) fn presence(&self) -> MutexGuard<'_, Presence> {
-        self.presence.lock().expect("nobody panics while holding the presence")
+        unpoisoned(&self.presence)
     }
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().expect("nobody panics while holding the ledger")
+        unpoisoned(&self.ledger)
     }
 
     pub(crate) fn shares(&self) -> MutexGuard<'_, Shares> {
-        self.shares.lock().expect("nobody panics while holding the shares")
+        unpoisoned(&self.shares)
+    }
+
+    fn logged_out(&self) -> MutexGuard<'_, LoggedOut> {
+        unpoisoned(&self.logged_out)
     }
 
     pub(crate) fn current(&self) -> MutexGuard<'_, HashMap<u64, CurrentBattle>> {
-        self.current.lock().expect("nobody panics while holding the battles")
+        unpoisoned(&self.current)
     }
 
     pub(crate) fn next_session(&self) -> u64 {
@@ -153,6 +159,14 @@ impl House {
 
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
+    }
+
+    /// A match fell through: a ticket waits again, as old as it is, if its players are there.
+    pub(crate) fn give_back(&self, ticket: &Ticket) {
+        // Nobody comes or goes between the look and what follows from it: who holds both, locks the presence first.
+        let presence = self.presence();
+        let present = ticket.members.iter().all(|member| presence.is_there(member.player));
+        self.queue().give_back(ticket.id, present, self.now_ms());
     }
 
     /// Sends a message to a player who is there.
@@ -174,7 +188,7 @@ impl House {
         found.ok_or_else(|| ErrorCode::NoSuchMode.into())
     }
 
-    /// Makes a guest account.
+    /// Makes a guest, who is stored nowhere until the first battle.
     pub(crate) async fn log_in(
         &self,
         name: Option<&str>,
@@ -188,16 +202,11 @@ impl House {
         self.charge(origin, Wish::Login)?;
         loop {
             let number = self.numbers.player().await.map_err(|error| self.store_failed(error))?;
-            let account = Account {
-                player: number,
-                name: name.clone().unwrap_or_else(|| format!("guest-{:06x}", number & 0xff_ffff)),
-                created_unix_ms: self.clock.unix_ms(),
-                session_generation: 0,
-            };
             // A kept store under another seed may have the number already; then the next one is taken.
-            if self.store.create_account(&account).await.map_err(|error| self.store_failed(error))? {
+            if self.store.account(number).await.map_err(|error| self.store_failed(error))?.is_none() {
                 self.counters.logins.one();
-                return self.enter(account, origin, mailbox).await;
+                let name = name.unwrap_or_else(|| format!("guest-{:06x}", number & 0xff_ffff));
+                return self.enter(Player { number, name, generation: 0, origin }, mailbox).await;
             }
         }
     }
@@ -217,32 +226,33 @@ impl House {
             }
         })?;
         let account = self.store.account(claims.player).await.map_err(|error| self.store_failed(error))?;
-        let account = account.filter(|account| account.session_generation == claims.generation);
-        let Some(account) = account else {
+        let (good, name) = match account {
+            Some(account) => (account.session_generation == claims.generation, account.name),
+            None => (!self.logged_out().contains(claims.player), claims.name),
+        };
+        if !good {
             self.counters.session_tokens_refused.one();
             return Err(ErrorCode::SessionRefused.into());
-        };
+        }
         self.counters.resumes.one();
-        self.enter(account, origin, mailbox).await
+        let player = Player { number: claims.player, name, generation: claims.generation, origin };
+        self.enter(player, mailbox).await
     }
 
-    async fn enter(&self, account: Account, origin: Origin, mailbox: Mailbox) -> Result<Entry, Refused> {
-        let player = Player {
-            number: account.player,
-            name: account.name,
-            generation: account.session_generation,
-            origin,
-        };
+    async fn enter(&self, player: Player, mailbox: Mailbox) -> Result<Entry, Refused> {
         let in_battle = self.battle_of(player.number).await?.is_some();
-        if self.presence().enter(player.number, mailbox).is_some() {
+        let mut presence = self.presence();
+        if presence.enter(player.number, mailbox).is_some() {
             self.counters.sessions_replaced.one();
         }
         self.queue().come_back(player.number);
+        drop(presence);
         let issued_unix_ms = self.clock.unix_ms();
         let ttl_ms = u64::try_from(self.config.waits.session_ttl.as_millis()).unwrap_or(u64::MAX);
         let expires_unix_ms = issued_unix_ms.saturating_add(ttl_ms);
         let session = self.session_keys.sign(&SessionClaims {
             player: player.number,
+            name: player.name.clone(),
             generation: player.generation,
             issued_unix_ms,
             expires_unix_ms,
@@ -253,7 +263,8 @@ impl House {
 
     /// The session is over; a waiting ticket is kept for a while.
     pub(crate) fn leave(&self, player: u64, session: u64) {
-        if self.presence().leave(player, session) {
+        let mut presence = self.presence();
+        if presence.leave(player, session) {
             self.queue().leave(player, self.now_ms());
         }
     }
@@ -263,10 +274,11 @@ impl House {
         if self.queue().cancel(player.number).is_ok() {
             self.counters.tickets_cancelled.one();
         }
-        self.store
-            .end_sessions(player.number, player.generation)
-            .await
-            .map_err(|error| self.store_failed(error))
+        let ended = self.store.end_sessions(player.number, player.generation).await;
+        if !ended.map_err(|error| self.store_failed(error))? {
+            self.logged_out().add(player.number);
+        }
+        Ok(())
     }
 
     pub(crate) fn modes(&self) -> Vec<ModeInfo> {
@@ -333,20 +345,27 @@ impl House {
         }
     }
 
-    /// The battle that keeps a player busy: the one this lobby placed, or what the store says of another's.
+    /// The battle that keeps a player busy, which the store knows, whoever placed it and whoever stored its result.
+    /// While the store is away it is the one that this lobby placed.
     pub(crate) async fn battle_of(&self, player: u64) -> Result<Option<BattleReady>, Refused> {
+        let stored = self.store.battle_of(player).await;
         let known = self.current().get(&player).cloned();
+        let row = match stored {
+            Ok(row) => row,
+            Err(error) => {
+                let refused = self.store_failed(error);
+                let known = known.filter(|known| known.overdue_ms > self.now_ms());
+                return known.map(|known| Some(known.ready)).ok_or(refused);
+            }
+        };
         let now_unix_ms = self.clock.unix_ms();
+        let Some(row) = row.filter(|row| self.overdue_unix_ms(row) > now_unix_ms) else { return Ok(None) };
         if let Some(known) = known
+            && (known.ready.battle.0, known.ready.epoch) == (row.battle.0, row.epoch.0)
             && known.ready.expires_unix_ms > now_unix_ms
         {
-            return Ok((known.overdue_ms > self.now_ms()).then_some(known.ready));
+            return Ok(Some(known.ready));
         }
-        let row = self.store.battle_of(player).await.map_err(|error| self.store_failed(error))?;
-        let Some(row) = row.filter(|row| self.overdue_unix_ms(row) > now_unix_ms) else {
-            self.current().remove(&player);
-            return Ok(None);
-        };
         // The token that this lobby gave out is too old for a first use, or another lobby gave it out: a new one
         // for the same seat.
         let left_ms = self.overdue_unix_ms(&row) - now_unix_ms;
@@ -356,12 +375,28 @@ impl House {
         Ok(Some(ready))
     }
 
+    /// Forgets the tokens of a battle that is over.
+    pub(crate) fn end_battle(&self, battle: BattleId) {
+        self.current().retain(|_, known| known.ready.battle.0 != battle.0);
+    }
+
+    /// Forgets the tokens of battles that are over at the latest by now, whoever was told.
+    pub(crate) fn forget_overdue(&self) {
+        let now_ms = self.now_ms();
+        self.current().retain(|_, known| known.overdue_ms > now_ms);
+    }
+
     fn overdue_unix_ms(&self, row: &BattleRow) -> u64 {
         let longest_ms = u64::from(row.ticks_max) * 1_000 / u64::from(row.rate_hz.max(1));
         let waits = &self.config.waits;
         let grace_ms = u64::try_from((waits.token_ttl + waits.result_grace).as_millis()).unwrap_or(u64::MAX);
         row.created_unix_ms.saturating_add(longest_ms).saturating_add(grace_ms)
     }
+}
+
+/// Locks what is whole between any two of its calls: a panic while it was held costs its own task alone.
+fn unpoisoned<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A name as players may have it: 1 to 32 bytes, no blanks at its ends.

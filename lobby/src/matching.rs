@@ -1,6 +1,7 @@
 //! The task that looks at the queue, and what becomes of a match.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tiltyard_api::{BattleReady, ErrorCode, GateMessage, Hex64, MatchFound, Requeued, Text};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -12,6 +13,9 @@ use crate::matchmaker::Rules;
 use crate::queue::{Member, Ticket};
 use crate::shares::Wish;
 
+/// How often what is over is looked for and forgotten.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
 /// A match's tickets, by team.
 type Teams = Vec<Vec<Ticket>>;
 
@@ -19,6 +23,8 @@ type Teams = Vec<Vec<Ticket>>;
 pub(crate) async fn run(house: Arc<House>) {
     let mut interval = tokio::time::interval(house.config.waits.match_interval);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // A mode whose match could not be placed rests for a moment instead of writing row after row.
     let mut resting_until: Vec<Instant> = vec![Instant::now(); house.config.modes.len()];
     let (failed, mut failures) = tokio::sync::mpsc::channel(crate::house::PLACEMENTS_MAX);
@@ -26,6 +32,10 @@ pub(crate) async fn run(house: Arc<House>) {
         tokio::select! {
             _ = interval.tick() => {}
             () = house.wake.notified() => {}
+            _ = sweep.tick() => {
+                house.forget_overdue();
+                continue;
+            }
             Some(mode) = failures.recv() => {
                 if let Some(until) = resting_until.get_mut(mode) {
                     *until = Instant::now() + house.config.waits.placement_pause;
@@ -43,7 +53,10 @@ pub(crate) async fn run(house: Arc<House>) {
                 let (house, failed) = (Arc::clone(&house), failed.clone());
                 let span = tracing::info_span!("match", mode = %house.config.modes[mode].name);
                 let placing = async move {
-                    if settle_match(&house, mode, teams).await.is_err() {
+                    let mut held = Held { house: &house, tickets: teams.iter().flatten().cloned().collect() };
+                    let settled = settle_match(&house, mode, teams).await;
+                    held.tickets.clear();
+                    if settled.is_err() {
                         // Full only if as many failures wait already, of which one will do.
                         let _ = failed.try_send(mode);
                     }
@@ -76,6 +89,32 @@ fn make_matches(house: &House, mode: usize) -> Vec<Teams> {
     let made = house.queue().make_matches(mode, &rules, house.now_ms());
     house.counters.matches.add(made.len() as u64);
     made
+}
+
+/// Tickets in the hands of a task that places them; those that it lets fall wait again.
+struct Held<'a> {
+    house: &'a House,
+    tickets: Vec<Ticket>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        for ticket in &self.tickets {
+            self.house.give_back(ticket);
+        }
+    }
+}
+
+/// The ticket that keeps a player from queueing while a fresh battle is placed; it goes with its placing.
+struct Issued<'a> {
+    house: &'a House,
+    ticket: u64,
+}
+
+impl Drop for Issued<'_> {
+    fn drop(&mut self) {
+        self.house.queue().remove(self.ticket);
+    }
 }
 
 /// Places one match, all of it or nothing; on failure every ticket goes back with its age.
@@ -121,8 +160,7 @@ fn give_back(
     reason: ErrorCode,
 ) {
     let now_ms = house.now_ms();
-    let present = ticket.members.iter().all(|member| house.presence().is_there(member.player));
-    house.queue().give_back(ticket.id, present, now_ms);
+    house.give_back(ticket);
     for member in &ticket.members {
         let requeued = Requeued {
             mode: mode.clone(),
@@ -154,9 +192,9 @@ impl House {
         // The ticket keeps the player from queueing meanwhile; nobody else sees it waiting.
         let ticket = self.queue().add_matched(index, vec![member.clone()], self.now_ms());
         let ticket = ticket.map_err(|error| self.queue_refused(error))?;
-        let placed = self.place_fresh(player, config, member).await;
-        self.queue().remove(ticket);
-        let (_, ready) = placed?.into_iter().next().ok_or(ErrorCode::Internal)?;
+        let _issued = Issued { house: self, ticket };
+        let placed = self.place_fresh(player, config, member).await?;
+        let (_, ready) = placed.into_iter().next().ok_or(ErrorCode::Internal)?;
         Ok(ready)
     }
 

@@ -1,13 +1,16 @@
-//! Who is there: one session a player, the newest wins.
+//! Who is there: one session a player, the newest wins; and who said goodbye.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, PoisonError};
 
 use tiltyard_api::GateMessage;
 use tokio::sync::{Notify, mpsc};
 
 /// Most messages that wait for a client to read; when full, the session is closed as too slow.
 pub(crate) const OUTGOING_MAX: usize = 64;
+
+/// Most guests without a battle whose logout is remembered.
+const LOGGED_OUT_MAX: usize = 65_536;
 
 /// Where to leave messages for one session.
 #[derive(Debug, Clone)]
@@ -33,13 +36,13 @@ pub(crate) enum CloseReason {
 
 impl Closing {
     pub(crate) fn close(&self, why: CloseReason) {
-        self.why.lock().expect("nobody panics while holding it").get_or_insert(why);
+        self.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
         self.told.notify_one();
     }
 
     pub(crate) async fn closed(&self) -> CloseReason {
         loop {
-            if let Some(why) = *self.why.lock().expect("nobody panics while holding it") {
+            if let Some(why) = *self.why.lock().unwrap_or_else(PoisonError::into_inner) {
                 return why;
             }
             self.told.notified().await;
@@ -102,5 +105,47 @@ impl Presence {
 
     pub(crate) fn count(&self) -> usize {
         self.by_player.len()
+    }
+}
+
+/// The last guests who logged out without ever having been in a battle. There is nothing of theirs to take: that an
+/// older one could come back, or one after a restart, harms nobody.
+#[derive(Debug, Default)]
+pub(crate) struct LoggedOut {
+    players: HashSet<u64>,
+    in_order: VecDeque<u64>,
+}
+
+impl LoggedOut {
+    pub(crate) fn add(&mut self, player: u64) {
+        if self.players.insert(player) {
+            self.in_order.push_back(player);
+        }
+        if self.in_order.len() > LOGGED_OUT_MAX
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.players.remove(&oldest);
+        }
+    }
+
+    pub(crate) fn contains(&self, player: u64) -> bool {
+        self.players.contains(&player)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LOGGED_OUT_MAX, LoggedOut};
+
+    #[test]
+    fn the_last_logouts_are_remembered_and_no_more() {
+        let mut logged_out = LoggedOut::default();
+        for player in 0..=LOGGED_OUT_MAX as u64 {
+            logged_out.add(player);
+            logged_out.add(player);
+        }
+        assert!(!logged_out.contains(0));
+        assert!(logged_out.contains(1) && logged_out.contains(LOGGED_OUT_MAX as u64));
+        assert_eq!((logged_out.players.len(), logged_out.in_order.len()), (LOGGED_OUT_MAX, LOGGED_OUT_MAX));
     }
 }

@@ -26,6 +26,8 @@ impl LobbyHandler for ResultSink {
             }
             Ok(Settled::Duplicate) => {
                 house.counters.results_duplicate.one();
+                // Another lobby may have stored it, and told its own players alone.
+                house.end_battle(settlement.battle);
                 SettleAnswer::Duplicate
             }
             Ok(Settled::Stale { current }) => {
@@ -59,12 +61,8 @@ fn announce(house: &House, row: &BattleRow, settlement: &Settlement) {
         ticks: settlement.ticks,
         final_hash: Hex64(settlement.final_hash),
     };
+    house.end_battle(row.battle);
     for seat in row.humans() {
-        let mut current = house.current();
-        if current.get(&seat.player).is_some_and(|known| known.ready.battle.0 == row.battle.0) {
-            current.remove(&seat.player);
-        }
-        drop(current);
         house.tell(seat.player, GateMessage::BattleOver(over.clone()));
     }
 }

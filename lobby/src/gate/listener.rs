@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -70,7 +70,7 @@ enum Refusal {
 
 impl Open {
     fn admit(self: &Arc<Self>, peer: SocketAddr) -> Result<Permit, Refusal> {
-        let mut by_address = self.by_address.lock().expect("nobody panics while holding it");
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         if by_address.values().sum::<usize>() >= self.limits.connections_max {
             return Err(Refusal::Full);
         }
@@ -96,7 +96,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut by_address = self.open.by_address.lock().expect("nobody panics while holding it");
+        let mut by_address = self.open.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let origin = Origin::of(self.peer.ip());
         if let Some(count) = by_address.get_mut(&origin) {
             *count -= 1;

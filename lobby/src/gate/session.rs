@@ -84,11 +84,25 @@ pub(crate) async fn run_session(house: Arc<House>, socket: impl Socket, origin: 
     };
     session.house.counters.sessions.one();
     session.run(letters, &close).await;
-    if let State::Entered(player) = &session.state {
-        session.house.leave(player.number, session.number);
-    }
+    session.leave();
     // A client that does not answer the closing handshake is not waited for.
     let _ = timeout(limits.write_timeout, session.socket.close()).await;
+}
+
+impl<S> Session<S> {
+    /// The player is there no more.
+    fn leave(&mut self) {
+        if let State::Entered(player) = std::mem::replace(&mut self.state, State::Fresh) {
+            self.house.leave(player.number, self.number);
+        }
+    }
+}
+
+/// However a session ends, its player has left.
+impl<S> Drop for Session<S> {
+    fn drop(&mut self) {
+        self.leave();
+    }
 }
 
 impl<S: Socket> Session<S> {

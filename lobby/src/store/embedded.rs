@@ -220,19 +220,6 @@ impl Store for EmbeddedStore {
         .await
     }
 
-    async fn create_account(&self, account: &Account) -> Result<bool, StoreError> {
-        let (player, bytes) = (account.player, encode(account));
-        self.write(move |transaction| {
-            let mut accounts = transaction.open_table(ACCOUNTS).map_err(failed)?;
-            if accounts.get(player).map_err(failed)?.is_some() {
-                return Ok(false);
-            }
-            accounts.insert(player, bytes.as_slice()).map_err(failed)?;
-            Ok(true)
-        })
-        .await
-    }
-
     async fn account(&self, player: u64) -> Result<Option<Account>, StoreError> {
         self.read(move |transaction| {
             parse_at(&transaction.open_table(ACCOUNTS).map_err(failed)?, "accounts", player)
@@ -240,15 +227,15 @@ impl Store for EmbeddedStore {
         .await
     }
 
-    async fn end_sessions(&self, player: u64, generation: u32) -> Result<(), StoreError> {
+    async fn end_sessions(&self, player: u64, generation: u32) -> Result<bool, StoreError> {
         self.write(move |transaction| {
             let mut accounts = transaction.open_table(ACCOUNTS).map_err(failed)?;
             let Some(mut account) = parse_at::<Account>(&accounts, "accounts", player)? else {
-                return Ok(());
+                return Ok(false);
             };
             account.session_generation = account.session_generation.max(generation.saturating_add(1));
             accounts.insert(player, encode(&account).as_slice()).map_err(failed)?;
-            Ok(())
+            Ok(true)
         })
         .await
     }
@@ -295,8 +282,18 @@ impl Store for EmbeddedStore {
             row.node = Some(node);
             row.addresses = addresses;
             let mut current = transaction.open_table(CURRENT).map_err(failed)?;
+            let mut accounts = transaction.open_table(ACCOUNTS).map_err(failed)?;
             for seat in row.humans() {
                 current.insert(seat.player, battle.0).map_err(failed)?;
+                if accounts.get(seat.player).map_err(failed)?.is_none() {
+                    let account = Account {
+                        player: seat.player,
+                        name: seat.name.clone(),
+                        created_unix_ms: row.created_unix_ms,
+                        session_generation: 0,
+                    };
+                    accounts.insert(seat.player, encode(&account).as_slice()).map_err(failed)?;
+                }
             }
             Ok(Some(()))
         });
@@ -305,7 +302,8 @@ impl Store for EmbeddedStore {
 
     async fn dissolve(&self, battle: BattleId, epoch: Epoch) -> Result<bool, StoreError> {
         let dissolved = self.update(battle, move |_, row| {
-            if row.epoch != epoch || row.state != BattleState::Placing {
+            let open = matches!(row.state, BattleState::Placing | BattleState::Running);
+            if row.epoch != epoch || !open {
                 return Ok(None);
             }
             row.state = BattleState::Dissolved;

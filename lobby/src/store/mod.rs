@@ -75,23 +75,18 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`]; the numbers may be lost then.
     async fn take_ordinals(&self, ordinal: Ordinal, count: u32) -> Result<u64, StoreError>;
 
-    /// Creates an account; answers whether the number was free.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    async fn create_account(&self, account: &Account) -> Result<bool, StoreError>;
-
-    /// Reads an account.
+    /// Reads the account of a player who was placed in a battle.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn account(&self, player: u64) -> Result<Option<Account>, StoreError>;
 
-    /// Raises the session generation of a player above `generation`, so that its session tokens end.
+    /// Raises the session generation of a player above `generation`, so that its session tokens end. Answers whether
+    /// there is an account.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn end_sessions(&self, player: u64, generation: u32) -> Result<(), StoreError>;
+    async fn end_sessions(&self, player: u64, generation: u32) -> Result<bool, StoreError>;
 
     /// Creates a battle's row; answers whether the number was free.
     ///
@@ -107,7 +102,8 @@ pub trait Store: Send + Sync + 'static {
     async fn raise_epoch(&self, battle: BattleId, from: Epoch) -> Result<Option<Epoch>, StoreError>;
 
     /// Notes where a battle runs, if it is being placed under this epoch; from then on it is the battle of its
-    /// human players. Answers whether it was so. Repeating the same place is fine.
+    /// human players, and those who have no account get one. Answers whether it was so. Repeating the same place is
+    /// fine.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -119,8 +115,9 @@ pub trait Store: Send + Sync + 'static {
         addresses: &[SocketAddr],
     ) -> Result<bool, StoreError>;
 
-    /// Gives up a battle that is being placed under this epoch, and raises its epoch, so that a node that holds
-    /// it all the same cannot settle it. Answers whether it was so.
+    /// Gives up a battle that is being placed or was placed under this epoch and has no result, and raises its
+    /// epoch, so that a node that holds it all the same cannot settle it. It keeps no player busy any more. Answers
+    /// whether it was so.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -15,7 +15,7 @@ use crate::store::{Account, BattleResult, BattleRow, BattleState, Ordinal, RowSe
 /// The store breaks the contract.
 pub async fn store_conformance(store: Arc<dyn Store>, first: u64) {
     ordinals_are_given_once(&store).await;
-    accounts_are_made_once_and_read_back(&store, first).await;
+    who_is_placed_gets_an_account_once(&store, first).await;
     a_battle_is_created_once(&store, first + 1).await;
     an_epoch_is_raised_by_one_of_many(&store, first + 2).await;
     a_place_is_noted_under_the_right_epoch_alone(&store, first + 3).await;
@@ -78,18 +78,24 @@ async fn ordinals_are_given_once(store: &Arc<dyn Store>) {
     assert!(taken.iter().all(|earlier| *earlier < next));
 }
 
-async fn accounts_are_made_once_and_read_back(store: &Arc<dyn Store>, player: u64) {
-    let account = Account { player, name: "Ada é".into(), created_unix_ms: u64::MAX, session_generation: 4 };
-    assert_eq!(store.account(player).await.unwrap(), None);
-    assert!(store.create_account(&account).await.unwrap());
-    let other = Account { name: "Eve".into(), ..account.clone() };
-    assert!(!store.create_account(&other).await.unwrap());
-    assert_eq!(store.account(player).await.unwrap(), Some(account.clone()));
-    for (generation, expected) in [(3, 4), (4, 5), (4, 5)] {
-        store.end_sessions(player, generation).await.unwrap();
+async fn who_is_placed_gets_an_account_once(store: &Arc<dyn Store>, number: u64) {
+    let player = number;
+    let before = store.counts().await.unwrap().accounts;
+    store.create_battle(&row(number, player)).await.unwrap();
+    assert_eq!(store.account(player).await.unwrap(), None, "being matched is no account");
+    assert!(!store.end_sessions(player, 0).await.unwrap());
+    store.place(BattleId(number), Epoch(1), &node(), &[]).await.unwrap();
+    let account = Account { player, name: "n".into(), created_unix_ms: 1, session_generation: 0 };
+    assert_eq!(store.account(player).await.unwrap(), Some(account));
+    assert_eq!(store.account(u64::MAX).await.unwrap(), None, "a bot has no account");
+    for (generation, expected) in [(3, 4), (2, 4), (4, 5), (4, 5)] {
+        assert!(store.end_sessions(player, generation).await.unwrap());
         assert_eq!(store.account(player).await.unwrap().unwrap().session_generation, expected);
     }
-    store.end_sessions(player + 500, 0).await.unwrap();
+    store.create_battle(&row(number + 100, player)).await.unwrap();
+    store.place(BattleId(number + 100), Epoch(1), &node(), &[]).await.unwrap();
+    assert_eq!(store.account(player).await.unwrap().unwrap().session_generation, 5, "it stays as it is");
+    assert_eq!(store.counts().await.unwrap().accounts, before + 1);
 }
 
 async fn a_battle_is_created_once(store: &Arc<dyn Store>, number: u64) {
@@ -127,7 +133,6 @@ async fn a_place_is_noted_under_the_right_epoch_alone(store: &Arc<dyn Store>, nu
         (BattleState::Running, Some(node()), addresses.to_vec())
     );
     assert_eq!(store.battle_of(u64::MAX).await.unwrap(), None, "a bot has no battle");
-    assert!(!store.dissolve(battle, Epoch(1)).await.unwrap(), "a running battle is not dissolved");
 }
 
 async fn a_dissolved_battle_is_never_settled(store: &Arc<dyn Store>, number: u64) {
@@ -138,6 +143,20 @@ async fn a_dissolved_battle_is_never_settled(store: &Arc<dyn Store>, number: u64
     assert!(!store.place(battle, Epoch(1), &node(), &[]).await.unwrap());
     let settled = store.settle(battle, Epoch(1), &result(1)).await.unwrap();
     assert_eq!(settled, Settled::Stale { current: Epoch(2) });
+    assert!(!store.dissolve(battle, Epoch(2)).await.unwrap(), "once");
+
+    let (placed, player) = (BattleId(number + 100), number);
+    store.create_battle(&row(placed.0, player)).await.unwrap();
+    store.place(placed, Epoch(1), &node(), &[]).await.unwrap();
+    assert!(store.dissolve(placed, Epoch(1)).await.unwrap());
+    assert_eq!(store.battle_of(player).await.unwrap(), None);
+    let settled = store.settle(placed, Epoch(1), &result(1)).await.unwrap();
+    assert_eq!(settled, Settled::Stale { current: Epoch(2) });
+
+    let settled = BattleId(number + 101);
+    store.create_battle(&row(settled.0, player)).await.unwrap();
+    store.settle(settled, Epoch(1), &result(1)).await.unwrap();
+    assert!(!store.dissolve(settled, Epoch(1)).await.unwrap(), "a result stays");
 }
 
 async fn a_result_is_stored_once_where_the_epoch_matches(store: &Arc<dyn Store>, number: u64) {

@@ -154,7 +154,16 @@ impl House {
     }
 
     pub(crate) async fn with(nodes: usize, config: LobbyConfig, directory: Arc<dyn Directory>) -> Self {
-        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::in_memory());
+        Self::over(Arc::new(EmbeddedStore::in_memory()), nodes, config, directory).await
+    }
+
+    /// A house over a store of its own.
+    pub(crate) async fn over(
+        store: Arc<dyn Store>,
+        nodes: usize,
+        config: LobbyConfig,
+        directory: Arc<dyn Directory>,
+    ) -> Self {
         let calls = Arc::new(DirectCalls::default());
         let clock = Clock::from_tokio(START_UNIX_MS);
         let lobby = LocalLobby::start(config, directory.clone(), store.clone(), calls.clone(), clock.clone())

@@ -1,0 +1,123 @@
+//! A store that does what a test wants to go wrong.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use tiltyard_cluster::{BattleId, Epoch, NodeId};
+use tiltyard_lobby::store::{
+    Account, BattleResult, BattleRow, EmbeddedStore, Ordinal, Settled, Store, StoreCounts, StoreError,
+};
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The next place is noted, and its answer is lost; after it the store is away.
+    PlaceAnswerLostThenAway,
+    /// The next row that is created panics instead.
+    PanicAtRow,
+    /// Nothing is answered.
+    Away,
+}
+
+/// A store in memory with at most one fault at a time.
+pub(crate) struct FaultyStore {
+    inner: EmbeddedStore,
+    fault: Mutex<Option<Fault>>,
+}
+
+impl FaultyStore {
+    pub(crate) fn new() -> Self {
+        Self { inner: EmbeddedStore::in_memory(), fault: Mutex::new(None) }
+    }
+
+    pub(crate) fn set(&self, fault: Option<Fault>) {
+        *self.fault.lock().unwrap() = fault;
+    }
+
+    fn meets(&self, fault: Fault, then: Option<Fault>) -> bool {
+        let mut planned = self.fault.lock().unwrap();
+        let meets = *planned == Some(fault);
+        if meets {
+            *planned = then;
+        }
+        meets
+    }
+
+    fn there(&self) -> Result<(), StoreError> {
+        if self.meets(Fault::Away, Some(Fault::Away)) { Err(StoreError::Unavailable) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn take_ordinals(&self, ordinal: Ordinal, count: u32) -> Result<u64, StoreError> {
+        self.there()?;
+        self.inner.take_ordinals(ordinal, count).await
+    }
+
+    async fn account(&self, player: u64) -> Result<Option<Account>, StoreError> {
+        self.there()?;
+        self.inner.account(player).await
+    }
+
+    async fn end_sessions(&self, player: u64, generation: u32) -> Result<bool, StoreError> {
+        self.there()?;
+        self.inner.end_sessions(player, generation).await
+    }
+
+    async fn create_battle(&self, row: &BattleRow) -> Result<bool, StoreError> {
+        self.there()?;
+        assert!(!self.meets(Fault::PanicAtRow, None), "as planned");
+        self.inner.create_battle(row).await
+    }
+
+    async fn raise_epoch(&self, battle: BattleId, from: Epoch) -> Result<Option<Epoch>, StoreError> {
+        self.there()?;
+        self.inner.raise_epoch(battle, from).await
+    }
+
+    async fn place(
+        &self,
+        battle: BattleId,
+        epoch: Epoch,
+        node: &NodeId,
+        addresses: &[SocketAddr],
+    ) -> Result<bool, StoreError> {
+        let placed = self.inner.place(battle, epoch, node, addresses).await;
+        if self.meets(Fault::PlaceAnswerLostThenAway, Some(Fault::Away)) {
+            return Err(StoreError::Unavailable);
+        }
+        placed
+    }
+
+    async fn dissolve(&self, battle: BattleId, epoch: Epoch) -> Result<bool, StoreError> {
+        self.there()?;
+        self.inner.dissolve(battle, epoch).await
+    }
+
+    async fn battle(&self, battle: BattleId) -> Result<Option<BattleRow>, StoreError> {
+        self.there()?;
+        self.inner.battle(battle).await
+    }
+
+    async fn battle_of(&self, player: u64) -> Result<Option<BattleRow>, StoreError> {
+        self.there()?;
+        self.inner.battle_of(player).await
+    }
+
+    async fn settle(
+        &self,
+        battle: BattleId,
+        epoch: Epoch,
+        result: &BattleResult,
+    ) -> Result<Settled, StoreError> {
+        self.there()?;
+        self.inner.settle(battle, epoch, result).await
+    }
+
+    async fn counts(&self) -> Result<StoreCounts, StoreError> {
+        self.there()?;
+        self.inner.counts().await
+    }
+}
