@@ -6,6 +6,7 @@
 //! together. Once a match is full, its tickets are dealt again so that the teams' ratings come close.
 
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A ticket, as far as matching goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,19 +41,15 @@ pub struct Match {
     pub bots: u32,
 }
 
-/// All matches that can be made now.
+/// All matches that can be made now. The cost grows with the tickets, their order by age included, times the
+/// different sizes that parties have.
 pub fn make_matches(tickets: &[Ticket], rules: &Rules, now_ms: u64) -> Vec<Match> {
-    let mut waiting: Vec<&Ticket> = tickets
-        .iter()
-        .filter(|ticket| (1..=usize::from(rules.seats_per_team)).contains(&ticket.players.len()))
-        .collect();
-    waiting
-        .sort_unstable_by_key(|ticket| (ticket.queued_ms, ticket.players.iter().min().copied(), ticket.id));
+    let mut waiting = Waiting::new(tickets, rules);
     let mut matches = Vec::new();
-    while let Some(oldest) = waiting.first() {
+    while let Some(oldest) = waiting.oldest(usize::from(rules.seats_per_team)) {
         let waited_ms = now_ms.saturating_sub(oldest.queued_ms);
-        let (teams, left) = fill(&waiting, rules);
-        let seated: usize = teams.iter().map(Team::size).sum();
+        let teams = fill(&mut waiting, rules);
+        let seated: usize = teams.iter().map(|team| team.size).sum();
         let bots = usize::from(rules.teams) * usize::from(rules.seats_per_team) - seated;
         if bots > 0 && rules.bots_after_ms.is_none_or(|after| waited_ms < after) {
             break;
@@ -65,19 +62,54 @@ pub fn make_matches(tickets: &[Ticket], rules: &Rules, now_ms: u64) -> Vec<Match
                 .collect(),
             bots: u32::try_from(bots).expect("no more seats than u8 teams of u16 seats"),
         });
-        waiting = left;
     }
     matches
+}
+
+/// The tickets that are in no match yet, by how many players each has; of one size the oldest first.
+struct Waiting<'a>(BTreeMap<usize, VecDeque<&'a Ticket>>);
+
+impl<'a> Waiting<'a> {
+    fn new(tickets: &'a [Ticket], rules: &Rules) -> Self {
+        let fitting = 1..=usize::from(rules.seats_per_team);
+        let mut in_order: Vec<&Ticket> =
+            tickets.iter().filter(|ticket| fitting.contains(&ticket.players.len())).collect();
+        in_order.sort_by_cached_key(|ticket| age(ticket));
+        let mut by_size: BTreeMap<usize, VecDeque<&Ticket>> = BTreeMap::new();
+        for ticket in in_order {
+            by_size.entry(ticket.players.len()).or_default().push_back(ticket);
+        }
+        Self(by_size)
+    }
+
+    /// The oldest ticket of at most so many players.
+    fn oldest(&self, players_max: usize) -> Option<&'a Ticket> {
+        let heads = self.0.range(..=players_max).filter_map(|(_, queue)| queue.front().copied());
+        heads.min_by_key(|ticket| age(ticket))
+    }
+
+    fn take_oldest(&mut self, players_max: usize) -> Option<&'a Ticket> {
+        let oldest = self.oldest(players_max)?;
+        self.0.get_mut(&oldest.players.len())?.pop_front()
+    }
+}
+
+/// What tickets are served by, the smallest first.
+fn age(ticket: &Ticket) -> (u64, Option<u64>, u64) {
+    (ticket.queued_ms, ticket.players.iter().min().copied(), ticket.id)
 }
 
 #[derive(Debug, Clone, Default)]
 struct Team<'a> {
     tickets: Vec<&'a Ticket>,
+    /// Players on them.
+    size: usize,
 }
 
-impl Team<'_> {
-    fn size(&self) -> usize {
-        self.tickets.iter().map(|ticket| ticket.players.len()).sum()
+impl<'a> Team<'a> {
+    fn seat(&mut self, ticket: &'a Ticket) {
+        self.size += ticket.players.len();
+        self.tickets.push(ticket);
     }
 
     fn rating(&self) -> i64 {
@@ -89,26 +121,16 @@ fn weight(ticket: &Ticket) -> i64 {
     i64::from(ticket.rating) * i64::try_from(ticket.players.len()).unwrap_or(i64::MAX)
 }
 
-/// Gives each ticket in turn to the emptiest team it fits in; answers the teams and the tickets left over.
-fn fill<'a>(waiting: &[&'a Ticket], rules: &Rules) -> (Vec<Team<'a>>, Vec<&'a Ticket>) {
+/// Gives the oldest ticket that fits into the emptiest team to it, until none does. A ticket that was passed over
+/// fits no later either, as the emptiest team only gets fuller.
+fn fill<'a>(waiting: &mut Waiting<'a>, rules: &Rules) -> Vec<Team<'a>> {
     let mut teams = vec![Team::default(); usize::from(rules.teams)];
-    let mut free = usize::from(rules.teams) * usize::from(rules.seats_per_team);
-    let mut left = Vec::new();
-    for (index, ticket) in waiting.iter().enumerate() {
-        if free == 0 {
-            left.extend_from_slice(&waiting[index..]);
-            break;
-        }
-        let emptiest = teams.iter_mut().min_by_key(|team| team.size());
-        match emptiest {
-            Some(team) if team.size() + ticket.players.len() <= usize::from(rules.seats_per_team) => {
-                team.tickets.push(ticket);
-                free -= ticket.players.len();
-            }
-            _ => left.push(*ticket),
-        }
+    loop {
+        let Some(emptiest) = teams.iter_mut().min_by_key(|team| team.size) else { return teams };
+        let room = usize::from(rules.seats_per_team) - emptiest.size;
+        let Some(ticket) = waiting.take_oldest(room) else { return teams };
+        emptiest.seat(ticket);
     }
-    (teams, left)
 }
 
 /// Deals the tickets of a match again, the heaviest first, each to the weakest team with room; keeps the new
@@ -119,18 +141,18 @@ fn balance<'a>(teams: Vec<Team<'a>>, rules: &Rules) -> Vec<Team<'a>> {
         (Reverse(ticket.players.len()), Reverse(ticket.rating), ticket.players.iter().min().copied())
     });
     // No team may get larger than the largest was, so that a match with bots stays evenly filled.
-    let size_max = teams.iter().map(Team::size).max().unwrap_or(0).min(rules.seats_per_team.into());
+    let size_max = teams.iter().map(|team| team.size).max().unwrap_or(0).min(rules.seats_per_team.into());
     let mut dealt = vec![Team::default(); teams.len()];
     for ticket in tickets {
         let weakest = dealt
             .iter_mut()
-            .filter(|team| team.size() + ticket.players.len() <= size_max)
-            .min_by_key(|team| (team.rating(), team.size()));
+            .filter(|team| team.size + ticket.players.len() <= size_max)
+            .min_by_key(|team| (team.rating(), team.size));
         let Some(team) = weakest else { return teams };
-        team.tickets.push(ticket);
+        team.seat(ticket);
     }
     if spread(&dealt, |team| team.rating()) < spread(&teams, |team| team.rating())
-        && spread(&dealt, |team| team.size() as i64) <= spread(&teams, |team| team.size() as i64)
+        && spread(&dealt, |team| team.size as i64) <= spread(&teams, |team| team.size as i64)
     {
         dealt
     } else {
@@ -145,6 +167,8 @@ fn spread(teams: &[Team<'_>], measure: impl Fn(&Team<'_>) -> i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::{Match, Rules, Ticket, make_matches};
 
     const FIVES: Rules = Rules { teams: 2, seats_per_team: 5, bots_after_ms: Some(1_000) };
@@ -244,6 +268,62 @@ mod tests {
         played.dedup();
         assert_eq!(played.len(), count);
         assert_eq!(count, 200, "with bots everybody plays");
+    }
+
+    /// What the first page of this file says, ticket by ticket.
+    fn plainly(tickets: &[Ticket], rules: &Rules, now_ms: u64) -> Vec<BTreeSet<u64>> {
+        let seats = usize::from(rules.seats_per_team);
+        let mut waiting: Vec<&Ticket> =
+            tickets.iter().filter(|ticket| (1..=seats).contains(&ticket.players.len())).collect();
+        waiting.sort_by_key(|ticket| (ticket.queued_ms, ticket.players.iter().min().copied(), ticket.id));
+        let mut matches = Vec::new();
+        while let Some(oldest) = waiting.first().copied() {
+            let mut sizes = vec![0; usize::from(rules.teams)];
+            let (mut seated, mut passed_over) = (BTreeSet::new(), Vec::new());
+            for ticket in waiting {
+                let emptiest = sizes.iter_mut().min().unwrap();
+                if *emptiest + ticket.players.len() <= seats {
+                    *emptiest += ticket.players.len();
+                    seated.insert(ticket.id);
+                } else {
+                    passed_over.push(ticket);
+                }
+            }
+            let full = sizes.iter().all(|size| *size == seats);
+            if !full && rules.bots_after_ms.is_none_or(|after| now_ms - oldest.queued_ms < after) {
+                break;
+            }
+            matches.push(seated);
+            waiting = passed_over;
+        }
+        matches
+    }
+
+    #[test]
+    fn random_queues_are_matched_as_it_is_said() {
+        let seed: u64 = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
+        eprintln!("SEED={seed}");
+        let mut state = seed;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        for _ in 0..500 {
+            let rules = Rules {
+                teams: u8::try_from(1 + random(4)).unwrap(),
+                seats_per_team: u16::try_from(1 + random(6)).unwrap(),
+                bots_after_ms: [None, Some(10), Some(0)][random(3) as usize],
+            };
+            let (count, parties) = (random(60), 1 + random(7));
+            let tickets: Vec<_> = (0..count)
+                .map(|id| ticket(id, 1 + random(parties), i32::try_from(random(3_000)).unwrap(), random(20)))
+                .collect();
+            let made: Vec<BTreeSet<u64>> = make_matches(&tickets, &rules, 20)
+                .iter()
+                .map(|one| one.teams.iter().flatten().copied().collect())
+                .collect();
+            assert_eq!(made, plainly(&tickets, &rules, 20), "{rules:?} {tickets:?}");
+        }
     }
 
     #[test]
