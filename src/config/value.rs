@@ -242,13 +242,13 @@ impl Value for LogFilter {
 
     fn from_text(text: &str) -> Option<Self> {
         // The library takes any lone word for a module's name, so that `log = "inof"` would silence everything.
-        let level = |word: &str| word.parse::<LevelFilter>().is_ok();
+        let level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
         let letter = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
         let known = |word: &str| match word.split_once('=') {
             Some((module, rest)) => !module.is_empty() && module.chars().all(letter) && level(rest),
             None => level(word),
         };
-        let good = text.split(',').all(|word| known(word)) && text.parse::<Targets>().is_ok();
+        let good = text.split(',').all(known) && text.parse::<Targets>().is_ok();
         good.then(|| Self(text.to_owned()))
     }
 
