@@ -139,7 +139,7 @@ async fn open_store(path: Option<std::path::PathBuf>) -> anyhow::Result<Arc<dyn 
         let Some(path) = path else { return Ok(EmbeddedStore::in_memory()) };
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        EmbeddedStore::open(&path).context("is another house using this data folder?")
+        Ok(EmbeddedStore::open(&path)?)
     });
     Ok(Arc::new(opened.await.context("opening the store")??))
 }
