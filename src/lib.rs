@@ -17,6 +17,7 @@ mod cli;
 mod connect;
 mod demo;
 mod program;
+mod soak;
 mod text;
 mod time;
 mod token;

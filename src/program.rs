@@ -95,6 +95,7 @@ fn answer<G: Game>(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
         Command::Bots(args) => args.run::<G>(output, &config),
         Command::Replay(command) => command.run::<G>(output),
         Command::Bench(args) => args.run::<G>(output),
+        Command::Soak(args) => args.run::<G>(output),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tiltyard::exit::Exit;
 use tiltyard_engine::rng::Rng;
@@ -12,10 +13,13 @@ tiltyard_engine::record! {
     pub struct Candle { pub ticks: u32 }
 }
 
-/// A game of waiting: a candle burns down, and nobody wins.
-struct Waiting;
+/// A game of waiting: a candle burns down, and nobody wins. The flawed one counts in a place of its own, which no
+/// rollback takes back.
+struct Waiting<const FLAWED: bool>;
 
-impl Game for Waiting {
+static BURNED: AtomicU32 = AtomicU32::new(0);
+
+impl<const FLAWED: bool> Game for Waiting<FLAWED> {
     const NAME: &'static str = "waiting";
     type Input = Candle;
     type Event = Candle;
@@ -26,7 +30,13 @@ impl Game for Waiting {
         registry.singleton::<Candle>();
     }
 
-    fn systems(_: &mut Schedule<Self>) {}
+    fn systems(schedule: &mut Schedule<Self>) {
+        schedule.add("burn", |step| {
+            let burned = if FLAWED { BURNED.fetch_add(1, Ordering::Relaxed) } else { 1 };
+            let mut candle = step.world.singleton_mut::<Candle>();
+            candle.ticks = candle.ticks.wrapping_sub(burned);
+        });
+    }
 
     fn modes() -> Vec<Mode<Candle>> {
         let mode =
@@ -55,8 +65,12 @@ impl Game for Waiting {
 
 fn run(config: &Path, line: &str) -> Exit {
     let config = config.to_str().expect("UTF-8");
-    let line = format!("waiting --config {config} {line}");
-    tiltyard::run_with::<Waiting>(line.split_whitespace().map(Into::into))
+    run_of::<false>(&format!("--config {config} {line}"))
+}
+
+fn run_of<const FLAWED: bool>(line: &str) -> Exit {
+    let line = format!("waiting {line}");
+    tiltyard::run_with::<Waiting<FLAWED>>(line.split_whitespace().map(Into::into))
 }
 
 #[test]
@@ -77,4 +91,11 @@ fn an_own_game_gets_the_whole_program_with_its_own_modes() {
     assert_eq!(run(&config, "fly"), Exit::Usage);
     // It is measured too, although there is nothing by hand to compare it with.
     assert_eq!(run(&config, "bench --scene long --seconds 1"), Exit::Fine);
+}
+
+#[test]
+fn a_soak_passes_a_sound_game_and_fails_one_that_keeps_state_elsewhere() {
+    assert_eq!(run_of::<false>("soak --ticks 2000"), Exit::Fine);
+    assert_eq!(run_of::<true>("soak --ticks 2000"), Exit::Failed);
+    assert_eq!(run_of::<false>("soak --ticks 0"), Exit::Usage);
 }

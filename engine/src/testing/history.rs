@@ -23,7 +23,7 @@ use crate::{
 /// Ticks that are played straight before the second battle goes through them.
 const BLOCK: usize = 32;
 /// How often it does.
-const WAYS: u32 = 8;
+const WAYS: u32 = 24;
 /// The most ticks that it goes on for.
 const ON_MAX: u32 = 12;
 /// The most ticks for which it wanders off.
@@ -185,7 +185,7 @@ impl<G: Game> History<G> {
     fn with(seed: u64, mode: &'static str, spec: BattleSpec<G>, rng: Rng) -> Result<Self, StartError> {
         let seats = spec.roster.len();
         let straight = Battle::new(spec.clone())?;
-        let room = (ROW_TICKS / straight.world().actors().max(1)).max(2 * BLOCK);
+        let room = (ROW_TICKS / straight.world().actors().max(1)).max(BLOCK);
         Ok(Self {
             seed,
             mode,
