@@ -8,7 +8,7 @@ use super::Rect;
 pub const CELLS_MAX: usize = 1 << 20;
 
 /// A share that is larger than any rounding error here: 2⁻¹⁹, of numbers with 24 bits.
-const ROUNDING: f32 = 1.0 / 524_288.0;
+pub(super) const ROUNDING: f32 = 1.0 / 524_288.0;
 
 /// Square cells over bounds. What lies outside belongs to the nearest edge cell.
 ///
@@ -22,7 +22,7 @@ pub(super) struct Cells {
     pub(super) rows: u32,
     /// More than the rounding errors of subtracting, squaring and comparing coordinates within the bounds. Outside
     /// of them everything is in the edge cells, however it is rounded.
-    slack: f32,
+    pub(super) slack: f32,
 }
 
 /// A block of cells; both ends are part of it.
@@ -69,6 +69,14 @@ impl Cells {
     #[inline(always)]
     pub(super) fn of(&self, point: Vec2) -> u32 {
         self.row(point.y) * self.columns + self.column(point.x)
+    }
+
+    /// From where to where a row of cells reaches, as exactly as `slack`; edge rows reach to infinity.
+    #[inline(always)]
+    pub(super) fn extent_of_row(&self, row: u32) -> (f32, f32) {
+        let low = self.origin.y + row as f32 * self.size;
+        let high = if row + 1 == self.rows { f32::INFINITY } else { low + self.size };
+        (if row == 0 { f32::NEG_INFINITY } else { low }, high)
     }
 
     /// The cells of a rectangle.

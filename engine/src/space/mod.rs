@@ -11,9 +11,11 @@ mod cells;
 mod grid;
 mod occupancy;
 mod shapes;
+mod sums;
 
 pub use blocks::{BlockHit, Blocks};
 pub use cells::CELLS_MAX;
 pub use grid::{Grid, ItemHit};
 pub use occupancy::Occupancy;
 pub use shapes::{Rect, RectHit, push_circle_out, segment_circle, segment_rect};
+pub use sums::Sums;
