@@ -124,9 +124,14 @@ Exit codes: 0 every bot played every battle to its end and no state differed, 1 
   tiltyard bench
   tiltyard bench --scene 1000x3000 --seconds 10
   tiltyard --json bench --scene 10x30
+  tiltyard bench --scene all --svg cost.svg
+  tiltyard bench --scene many
+  tiltyard bench --scene crowd
 
 The tick is measured beside the game's rules written by hand, where the game has that (limit_us, ratio); both must come
-to the same state hash at every tick. The scenes `many` and `crowd` are not in this version.")]
+to the same state hash at every tick. `many` steps 1,000 battles of the game's first scene and 200 of its second in turn.
+`crowd` is a game of its own: it looks for the most users that hold when each of them moves, looks over a rectangle and
+makes a blast of 50 m in every tick of 20 ms.")]
     Bench(BenchArgs),
     /// Prove that no state depends on its history: random battles, rolled back, restored, led astray, on all cores
     #[command(after_help = "Examples:

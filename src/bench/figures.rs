@@ -79,7 +79,7 @@ pub fn measure<G: Game>(
     let (mut tick_ns, mut limit_ns) = (Vec::new(), Vec::new());
     let mut copies = Copies::default();
     loop {
-        step_round(played, played.oracle()?, &mut tick_ns, &mut limit_ns)?;
+        side_by_side(played, played.oracle()?, &mut tick_ns, &mut limit_ns)?;
         copies.round(played)?;
         let over = started.elapsed().as_secs_f64();
         progress(over.min(seconds));
@@ -108,7 +108,7 @@ pub fn measure<G: Game>(
 }
 
 /// Steps through the measured ticks once, the battle and the oracle by turns.
-fn step_round<G: Game>(
+pub(super) fn side_by_side<G: Game>(
     played: &Played<G>,
     mut oracle: Option<Oracle<G::Input>>,
     tick_ns: &mut Vec<u64>,
@@ -185,14 +185,16 @@ fn times_realtime<G: Game>(recording: &[u8], play_seconds: f64) -> anyhow::Resul
     unreachable!("time goes on")
 }
 
-fn timed<T>(into: &mut Vec<u64>, work: impl FnOnce() -> T) -> T {
+/// Does something and notes what it took.
+pub(super) fn timed<T>(into: &mut Vec<u64>, work: impl FnOnce() -> T) -> T {
     let started = Instant::now();
     let done = work();
     into.push(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
     done
 }
 
-fn spread(ns: &mut [u64]) -> Spread {
+/// The quantiles of these times; sorts them.
+pub(super) fn spread(ns: &mut [u64]) -> Spread {
     ns.sort_unstable();
     let at = |share: usize| ns[(ns.len() * share).div_ceil(100).clamp(1, ns.len()) - 1] as f64 / 1_000.0;
     Spread { p50_us: at(50), p99_us: at(99) }
@@ -232,7 +234,7 @@ mod tests {
                 let hash = right(record);
                 StateHash(hash.0 ^ u64::from(record.tick == Tick(wrong_at)))
             });
-            step_round(&played, Some(oracle), &mut Vec::new(), &mut Vec::new())
+            side_by_side(&played, Some(oracle), &mut Vec::new(), &mut Vec::new())
         };
         assert!(round(20).is_ok() && round(81).is_ok());
         for tick in [21, 50, 51, 80] {

@@ -64,9 +64,21 @@ impl<G: Game> Played<G> {
     /// # Errors
     /// If the battle does not start, or ends within the warm ticks.
     pub fn of(scene: &Mode<G::Setup>, seed: u64, warm_ticks: u32, ticks: u32) -> Result<Self, PlayedError> {
-        let spec = BattleSpec::bots(scene, seed);
+        Self::of_spec(scene.name, BattleSpec::bots(scene, seed), warm_ticks, ticks)
+    }
+
+    /// The same for a battle that is none of a mode's.
+    ///
+    /// # Errors
+    /// As [`Played::of`].
+    pub fn of_spec(
+        scene: &'static str,
+        spec: BattleSpec<G>,
+        warm_ticks: u32,
+        ticks: u32,
+    ) -> Result<Self, PlayedError> {
         let start = Battle::<G>::new(spec.clone());
-        let mut battle = start.map_err(|source| PlayedError::Start { scene: scene.name, source })?;
+        let mut battle = start.map_err(|source| PlayedError::Start { scene, source })?;
         let mut played =
             Self { spec, warm: Save::default(), warm_ticks: 0, records: Vec::new(), hashes: Vec::new() };
         for tick in 0..warm_ticks.saturating_add(ticks) {
@@ -83,7 +95,7 @@ impl<G: Game> Played<G> {
             played.records.push(record);
         }
         if played.warm.is_empty() {
-            return Err(PlayedError::Short { scene: scene.name, ticks: battle.tick().0 });
+            return Err(PlayedError::Short { scene, ticks: battle.tick().0 });
         }
         Ok(played)
     }

@@ -91,6 +91,13 @@ fn an_own_game_gets_the_whole_program_with_its_own_modes() {
     assert_eq!(run(&config, "fly"), Exit::Usage);
     // It is measured too, although there is nothing by hand to compare it with.
     assert_eq!(run(&config, "bench --scene long --seconds 1"), Exit::Fine);
+    assert_eq!(run(&config, "bench --scene many --seconds 1"), Exit::Fine);
+    let drawing = folder.path().join("cost.svg");
+    assert_eq!(
+        run(&config, &format!("bench --scene all --seconds 1 --svg {}", drawing.display())),
+        Exit::Fine
+    );
+    assert!(fs::read_to_string(drawing).is_ok_and(|svg| svg.matches("<circle").count() == 2));
 }
 
 #[test]

@@ -98,7 +98,18 @@ fn bench_measures_a_scene_and_knows_no_other() {
         assert!(object[key]["p50"].as_f64() > Some(0.0), "{key}: {object}");
         assert!(object[key]["p50"].as_f64() <= object[key]["p99"].as_f64(), "{key}: {object}");
     }
-    let (code, object) = program.json("bench --scene many");
+    let (code, object) = program.json("bench --scene absent");
     assert_eq!(code, 2);
-    assert!(object["error"].as_str().is_some_and(|error| error.contains("10x30, 100x300")), "{object}");
+    assert!(
+        object["error"].as_str().is_some_and(|error| error.contains("10x30, 100x300, 1000x3000")),
+        "{object}"
+    );
+}
+
+#[test]
+fn bench_draws_all_scenes_and_nothing_less() {
+    let program = Program::new();
+    let (code, object) = program.json("bench --scene 10x30 --svg one.svg");
+    assert_eq!(code, 2);
+    assert!(object["error"].as_str().is_some_and(|error| error.contains("--scene all")), "{object}");
 }
