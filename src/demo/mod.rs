@@ -42,9 +42,9 @@ const LAST_COUNTERS: Duration = Duration::from_millis(600);
 /// How large the demo is.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Bots in each battle, in equal teams
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    players: u16,
+    /// Bots in each battle, in equal teams; without it as many as the game's first mode has seats (skirmish: 10)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    players: Option<u16>,
     /// Battles, all at once
     #[arg(long, value_name = "K", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=200))]
     battles: u16,
@@ -84,6 +84,7 @@ impl DemoArgs {
     pub(crate) fn run<G: Game>(&self, output: Output, mut config: Config) -> anyhow::Result<Exit> {
         let began = Instant::now();
         let mode = self.mode::<G>(&config)?;
+        let seats = u16::from(mode.teams).saturating_mul(mode.seats_per_team);
         let out = self.out.clone().unwrap_or_else(|| fresh_folder(&config));
         ensure_unused(&out)?;
         self.suit(&mut config);
@@ -96,13 +97,13 @@ impl DemoArgs {
             // The house lives as long as this run, and so do its keys.
             ..Plan::new(config, ClusterKeys::generate(now_unix_ms()?)?)
         };
-        let played = run_until_done(|stop| self.play::<G>(output, &plan, stop))?;
+        let played = run_until_done(|stop| self.play::<G>(output, &plan, seats, stop))?;
         let checked = prove::<G>(output, &out)?;
         let (rows, counts) = read_back(&out.join(STORE), &played.swarm)?;
         tidy(&plan.outbox);
         let figures = Figures {
             battles: u64::from(self.battles),
-            seats: u64::from(self.players),
+            seats: u64::from(seats),
             played,
             checked,
             rows,
@@ -124,12 +125,12 @@ impl DemoArgs {
         let modes = Plan::modes_of::<G>(config)?;
         let mode = modes.into_iter().next().ok_or_else(|| Usage(format!("{} has no mode", G::NAME)))?;
         let teams = u16::from(mode.teams.max(1));
-        if !self.players.is_multiple_of(teams) {
-            let text = format!("--players {}: {} has {teams} equal teams", self.players, mode.name);
-            return Err(Usage(text).into());
+        let players = self.players.unwrap_or(teams.saturating_mul(mode.seats_per_team));
+        if !players.is_multiple_of(teams) {
+            return Err(Usage(format!("--players {players}: {} has {teams} equal teams", mode.name)).into());
         }
         let ticks_max = self.seconds.saturating_mul(u32::from(mode.rate_hz)).min(TICKS_MAX);
-        Ok(ModeConfig { seats_per_team: self.players / teams, ticks_max, bots_after: None, ..mode })
+        Ok(ModeConfig { seats_per_team: players / teams, ticks_max, bots_after: None, ..mode })
     }
 
     /// Loopback, free ports, and room for all bots.
@@ -143,11 +144,17 @@ impl DemoArgs {
         config.battle.battles_max = config.battle.battles_max.max(u32::from(self.battles));
     }
 
-    async fn play<G: Game>(&self, output: Output, plan: &Plan, stop: Stop) -> anyhow::Result<Played> {
+    async fn play<G: Game>(
+        &self,
+        output: Output,
+        plan: &Plan,
+        seats: u16,
+        stop: Stop,
+    ) -> anyhow::Result<Played> {
         let house = House::<G>::start(plan).await?;
         let master = token_key(&plan.keys.current);
         let bar = output.progress("login, queue, battle: seconds", u64::from(self.seconds));
-        let swarm = run_swarm::<G>(self.swarm(&house.gate()), wish_of(&stop));
+        let swarm = run_swarm::<G>(self.swarm(&house.gate(), seats), wish_of(&stop));
         let (swarm, refusals) = tokio::select! {
             both = async { tokio::join!(swarm, trespass(&house, &master, &stop)) } => both,
             () = count_seconds(&house, &bar) => unreachable!("it counts for ever"),
@@ -163,7 +170,7 @@ impl DemoArgs {
         Ok(Played { swarm, refusals: refusals?, nodes, tokens, interrupted: stop.is_asked() })
     }
 
-    fn swarm(&self, gate: &str) -> SwarmSettings {
+    fn swarm(&self, gate: &str, seats: u16) -> SwarmSettings {
         let patience_ms = PATIENCE.as_millis() as u64;
         SwarmSettings {
             bot: BotSettings {
@@ -178,7 +185,7 @@ impl DemoArgs {
                 battle_time_max: PATIENCE + Duration::from_secs(self.seconds.into()) * 2,
                 ..BotSettings::new(gate)
             },
-            players: usize::from(self.players) * usize::from(self.battles),
+            players: usize::from(seats) * usize::from(self.battles),
             battles: 1,
             name: "bot-".to_owned(),
         }
@@ -279,6 +286,8 @@ mod tests {
         let config = Config::default();
         let mode = args("--players 6 --seconds 7").mode::<Skirmish>(&config).unwrap();
         assert_eq!((mode.teams, mode.seats_per_team, mode.ticks_max, mode.bots_after), (2, 3, 210, None));
+        let mode = args("").mode::<Skirmish>(&config).unwrap();
+        assert_eq!((mode.teams, mode.seats_per_team), (2, 5));
         let error = args("--players 7").mode::<Skirmish>(&config).unwrap_err();
         assert_eq!(Exit::from_error(&error), Exit::Usage);
     }
