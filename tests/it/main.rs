@@ -2,6 +2,7 @@
 
 mod arrows;
 mod bad_link;
+mod bare_game;
 mod cli;
 mod config;
 mod field;

@@ -1,108 +1,135 @@
-//! The program for a game that is not ours: nothing in the house is edited for it.
+//! The program for a game that is not ours, for which nothing in the house was edited: `examples/duel`, and the page
+//! that explains it.
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use tiltyard::exit::Exit;
-use tiltyard_engine::rng::Rng;
-use tiltyard_engine::{Game, Mode, Outcome, Registry, Schedule, Seat, Stage, Terms, World};
+use crate::program::{Program, Up};
 
-tiltyard_engine::record! {
-    /// How long the candle still burns.
-    pub struct Candle { pub ticks: u32 }
-}
+// Its own tests run here too.
+#[expect(dead_code, reason = "main is the example's")]
+#[path = "../../examples/duel/main.rs"]
+mod duel;
 
-/// A game of waiting: a candle burns down, and nobody wins. The flawed one counts in a place of its own, which no
-/// rollback takes back.
-struct Waiting<const FLAWED: bool>;
+const PAGE: &str = "docs/your-own-game.md";
 
-static BURNED: AtomicU32 = AtomicU32::new(0);
-
-impl<const FLAWED: bool> Game for Waiting<FLAWED> {
-    const NAME: &'static str = "waiting";
-    type Input = Candle;
-    type Event = Candle;
-    type Setup = Candle;
-    type Scratch = ();
-
-    fn components(registry: &mut Registry) {
-        registry.singleton::<Candle>();
-    }
-
-    fn systems(schedule: &mut Schedule<Self>) {
-        schedule.add("burn", |step| {
-            let burned = if FLAWED { BURNED.fetch_add(1, Ordering::Relaxed) } else { 1 };
-            let mut candle = step.world.singleton_mut::<Candle>();
-            candle.ticks = candle.ticks.wrapping_sub(burned);
-        });
-    }
-
-    fn modes() -> Vec<Mode<Candle>> {
-        let mode =
-            |name, ticks| Mode { name, teams: 1, seats_per_team: 1, seconds: 10, setup: Candle { ticks } };
-        vec![mode("short", 100), mode("long", 300)]
-    }
-
-    fn spawn(_: &mut Stage<'_, Self>) {}
-
-    fn missing(last: &Candle, _: u16) -> Candle {
-        *last
-    }
-
-    fn check(_: &Candle) -> bool {
-        true
-    }
-
-    fn bot(_: &World, _: Seat, _: &mut Rng) -> Candle {
-        Candle::default()
-    }
-
-    fn outcome(world: &World, terms: &Terms) -> Option<Outcome> {
-        (world.tick().0 >= terms.ticks_max).then(Outcome::default)
-    }
-}
-
-fn run(config: &Path, line: &str) -> Exit {
-    let config = config.to_str().expect("UTF-8");
-    run_of::<false>(&format!("--config {config} {line}"))
-}
-
-fn run_of<const FLAWED: bool>(line: &str) -> Exit {
-    let line = format!("waiting {line}");
-    tiltyard::run_with::<Waiting<FLAWED>>(line.split_whitespace().map(Into::into))
+/// The duel's program, as processes.
+fn program() -> Program {
+    Program::of_test("own_game::duel::tests::the_whole_program_is_there")
 }
 
 #[test]
-fn an_own_game_gets_the_whole_program_with_its_own_modes() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("own.toml");
-    let check = |text: &str, expected: Exit| {
-        fs::write(&config, text).expect("written");
-        assert_eq!(run(&config, "config check"), expected, "{text}");
+fn an_own_game_brings_its_own_modes() {
+    let program = program();
+    for (text, expected) in [
+        ("queue.modes = [\"duel\"]", 0),
+        ("queue.modes = []", 0),
+        ("queue.modes = [\"skirmish\"]", 2),
+        ("", 0),
+    ] {
+        program.write("tiltyard.toml", text);
+        assert_eq!(program.json("config check").0, expected, "{text}");
+    }
+}
+
+fn page() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE)).expect("the page is there")
+}
+
+/// The code of the page that is said to be of a file of the example, block by block.
+fn blocks(page: &str, file: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        if line.starts_with("```rust") {
+            let block: Vec<_> = lines.by_ref().take_while(|line| *line != "```").collect();
+            assert!(line.ends_with(".rs"), "a block that names no file: {}", block[0]);
+            if line == format!("```rust {file}") {
+                blocks.push(block.join("\n"));
+            }
+        }
+    }
+    blocks
+}
+
+/// The lines that hold something.
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| !line.trim().is_empty()).collect()
+}
+
+#[test]
+fn the_page_shows_the_game_line_by_line_and_its_tests_as_they_are() {
+    let page = page();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/duel");
+    let file = |name: &str| fs::read_to_string(folder.join(name)).expect("the example is there");
+    let game = file("main.rs");
+    let head = game.lines().take_while(|line| line.starts_with("//!")).count();
+    let shown = blocks(&page, "main.rs").join("\n");
+    assert_eq!(lines(&shown), lines(&game)[head..]);
+    assert!(game.lines().count() < 150, "the smallest game is no longer small");
+    let tests = file("tests.rs");
+    let shown = blocks(&page, "tests.rs");
+    assert_eq!(shown.len(), 2);
+    for block in shown {
+        assert!(tests.contains(&block), "not in tests.rs:\n{block}");
+    }
+}
+
+#[test]
+fn the_game_needs_no_more_than_the_page_says() {
+    let game = include_str!("../../examples/duel/main.rs");
+    for line in game.lines().filter(|line| line.starts_with("use ")) {
+        assert!(line.starts_with("use tiltyard_engine::"), "{line}");
+    }
+    assert!(game.contains("fn main() -> anyhow::Result<()> {\n    tiltyard::run::<Duel>()\n}"));
+    let page = page();
+    let (_, manifest) = page.split_once("```toml\n").expect("the page shows a manifest");
+    let (manifest, _) = manifest.split_once("```").expect("it ends");
+    let manifest: toml_edit::DocumentMut = manifest.parse().expect("a manifest");
+    let names: Vec<_> =
+        manifest["dependencies"].as_table().expect("a table").iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["anyhow", "tiltyard", "tiltyard-engine"]);
+}
+
+#[test]
+fn the_page_is_walked_on_real_sockets() {
+    let page = page();
+    let prefix = "    cargo run --release --example duel -- ";
+    let mut commands: Vec<_> = page.lines().filter_map(|line| line.strip_prefix(prefix)).collect();
+    let mut take = |start: &str| {
+        let index = commands.iter().position(|command| command.starts_with(start));
+        commands.remove(index.unwrap_or_else(|| panic!("{PAGE} does not show {start}")))
     };
-    check("queue.modes = [\"long\", \"short\"]", Exit::Fine);
-    check("queue.modes = []", Exit::Fine);
-    check("queue.modes = [\"skirmish\"]", Exit::Usage);
-    check("", Exit::Fine);
-    let keys = folder.path().join("keys.toml");
-    assert_eq!(run(&config, &format!("keys new --file {}", keys.display())), Exit::Fine);
-    assert_eq!(run(&config, &format!("keys new --file {}", keys.display())), Exit::Failed);
-    assert_eq!(run(&config, "fly"), Exit::Usage);
-    // It is measured too, although there is nothing by hand to compare it with.
-    assert_eq!(run(&config, "bench --scene long --seconds 1"), Exit::Fine);
-    assert_eq!(run(&config, "bench --scene many --seconds 1"), Exit::Fine);
-    let drawing = folder.path().join("cost.svg");
-    assert_eq!(
-        run(&config, &format!("bench --scene all --seconds 1 --svg {}", drawing.display())),
-        Exit::Fine
-    );
-    assert!(fs::read_to_string(drawing).is_ok_and(|svg| svg.matches("<circle").count() == 2));
-}
+    let program = program();
+    let (code, demo) = program.json(take("demo"));
+    assert_eq!((code, &demo["problems"]), (0, &serde_json::json!([])), "{demo}");
+    assert_eq!((&demo["players"], &demo["verified"]), (&4.into(), &2.into()), "{demo}");
+    let (code, bench) = program.json(take("bench"));
+    assert_eq!((code, &bench["scene"]), (0, &"duel".into()), "{bench}");
 
-#[test]
-fn a_soak_passes_a_sound_game_and_fails_one_that_keeps_state_elsewhere() {
-    assert_eq!(run_of::<false>("soak --ticks 2000"), Exit::Fine);
-    assert_eq!(run_of::<true>("soak --ticks 2000"), Exit::Failed);
-    assert_eq!(run_of::<false>("soak --ticks 0"), Exit::Usage);
+    let up = Up::start(&program, take("up"));
+    let here = |command: &str| {
+        assert!(command.contains("ws://127.0.0.1:7700"), "{command}");
+        command.replace("ws://127.0.0.1:7700", up.gate())
+    };
+    let (code, issued) = program.json(&here(take("token issue")));
+    assert_eq!(code, 0, "{issued}");
+    let (code, played) = program.json(take("connect"));
+    assert_eq!((code, &played["joined"], &played["desyncs"]), (0, &true.into(), &0.into()), "{played}");
+    let (code, bots) = program.json(&here(take("bots")));
+    assert_eq!((code, &bots["finished"], &bots["desyncs"]), (0, &2.into(), &0.into()), "{bots}");
+    assert_eq!(up.interrupt(), (Some(0), String::new()));
+
+    let (code, verdict) = program.json(take("replay verify"));
+    let files = verdict["files"].as_array().expect("files");
+    assert!(files.len() >= 2 && files.iter().all(|file| file["complete"] == true), "{verdict}");
+    assert_eq!(code, 0, "{verdict}");
+    // The stock program, which is of another game, does not take them for its own.
+    let path = Path::new(program.path()).join(files[0]["path"].as_str().expect("a path"));
+    let (code, other) = Program::new().json(&format!("replay verify {}", path.display()));
+    assert_eq!((code, &other["files"][0]["verified"]), (1, &false.into()), "{other}");
+    assert!(commands.is_empty(), "{PAGE} shows what nobody runs: {commands:?}");
+    // What is left beside the walk runs in this very binary.
+    let tests = page.lines().filter(|line| line.starts_with("    cargo test ")).collect::<Vec<_>>();
+    assert_eq!(tests, ["    cargo test --example duel"]);
 }

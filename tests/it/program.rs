@@ -9,15 +9,29 @@ use std::time::{Duration, Instant};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
+/// What the test harness says on standard output before its one test runs.
+const HARNESS: &str = "\nrunning 1 test\n";
+
 /// One run of the binary in a folder of its own, with no variable of ours from outside.
 pub(crate) struct Program {
     folder: TempDir,
+    /// The test of this binary that is the program, instead of the stock binary.
+    test: Option<&'static str>,
 }
 
 impl Program {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder") }
+        Self { folder: tempfile::tempdir().expect("a folder"), test: None }
     }
+
+    /// A test of this binary that is the program for a game of its own: started as a process, it finds the command
+    /// line in [`Program::LINE`].
+    pub(crate) fn of_test(test: &'static str) -> Self {
+        Self { test: Some(test), ..Self::new() }
+    }
+
+    /// The variable that holds the command line of a program that is a test.
+    pub(crate) const LINE: &str = "PROGRAM_LINE";
 
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
@@ -28,8 +42,18 @@ impl Program {
     }
 
     pub(crate) fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tiltyard"));
-        command.args(line.split_whitespace()).current_dir(self.path()).env("RUST_BACKTRACE", "1");
+        let mut command = match self.test {
+            None => Command::new(env!("CARGO_BIN_EXE_tiltyard")),
+            Some(_) => Command::new(std::env::current_exe().expect("the tests are a file")),
+        };
+        match self.test {
+            None => command.args(line.split_whitespace()),
+            // With one thread the harness would say more before it runs the test.
+            Some(test) => {
+                command.args([test, "--exact", "--nocapture", "--test-threads=2"]).env(Self::LINE, line)
+            }
+        };
+        command.current_dir(self.path()).env("RUST_BACKTRACE", "1");
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TILTYARD_"))
         {
@@ -47,8 +71,9 @@ impl Program {
     pub(crate) fn json(&self, line: &str) -> (i32, Json) {
         let run = self.run(&format!("--json {line}"));
         let text = String::from_utf8(run.stdout).expect("UTF-8");
-        assert_eq!(text.lines().count(), 1, "{line}: {text}");
-        let object: Json = serde_json::from_str(&text).expect("JSON");
+        let said = if self.test.is_some() { text.strip_prefix(HARNESS).expect("the harness") } else { &text };
+        assert_eq!(said.lines().count(), 1, "{line}: {text}");
+        let object: Json = serde_json::from_str(said).expect("JSON");
         assert!(object.is_object());
         (run.status.code().expect("an exit code"), object)
     }
@@ -79,6 +104,10 @@ impl Up {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary runs");
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut text = String::new();
+        if program.test.is_some() {
+            HARNESS.lines().for_each(|_| drop(stdout.read_line(&mut text)));
+            assert_eq!(std::mem::take(&mut text), HARNESS);
+        }
         stdout.read_line(&mut text).expect("the house speaks");
         let addresses = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
         Self { child, stdout, addresses }
