@@ -8,7 +8,13 @@ use crate::{Battle, Record, Registry, Schedule, Seat, Stage, StateHash, TEAMS_MA
 /// A game: what is state, what happens in a tick, what players may say.
 ///
 /// All functions must be deterministic: the same arguments give the same result on every machine. Time is
-/// `world.tick()`, randomness is [`Rng`], mathematics is [`math`](crate::math).
+/// `world.tick()`, randomness is [`Rng`], mathematics is [`math`](crate::math). [`testing`](crate::testing) finds what
+/// is not.
+///
+/// The functions are called in this order. Once, before tick 1: [`components`](Self::components),
+/// [`systems`](Self::systems), [`spawn`](Self::spawn). For every tick: [`check`](Self::check) on each input that
+/// arrives, [`missing`](Self::missing) for each seat without one, [`bot`](Self::bot) for each scripted seat; then the
+/// systems; then [`outcome`](Self::outcome). Whoever computes a recorded battle again calls the systems alone.
 pub trait Game: Sized + Send + 'static {
     /// The game's name: part of the protocol hash and of every recording.
     const NAME: &'static str;
@@ -17,7 +23,8 @@ pub trait Game: Sized + Send + 'static {
     const KEYS: &'static [(&'static str, &'static str)] = &[];
     /// What a player says each tick. The default value is "nothing".
     type Input: Record;
-    /// What a tick tells the players besides state.
+    /// What a tick tells besides state, by [`Events`](crate::Events): hits, sounds, whatever is drawn once. Those who
+    /// compute the battle have it from [`Battle::events`](crate::Battle::events); it is not sent.
     type Event: Record;
     /// Map, mode, rules: fixed before tick 1.
     type Setup: Record;
@@ -25,24 +32,28 @@ pub trait Game: Sized + Send + 'static {
     /// written in the same tick.
     type Scratch: Default + Send;
 
-    /// Registers what is state; the order is the order of the wire.
+    /// Registers what is state; the order is the order of the wire, of the hash and of saves. Mistakes in it are
+    /// [`RegistryError`](crate::RegistryError)s.
     fn components(registry: &mut Registry);
-    /// Names the systems of a tick in their order.
+    /// Names the systems of a tick in their order, which is the same in every tick.
     fn systems(schedule: &mut Schedule<Self>);
-    /// The modes that players can queue for; the first is the default.
+    /// The modes that players can queue for, by names that differ; the first is the default.
     fn modes() -> Vec<Mode<Self::Setup>>;
     /// The battles that benches measure the game by, by name; unless the game has its own, its modes.
     fn scenes() -> Vec<Mode<Self::Setup>> {
         Self::modes()
     }
-    /// Makes the state before tick 1.
+    /// Makes the state before tick 1. Setup and roster may be of a stranger: bound what is counted or measured by them.
     fn spawn(stage: &mut Stage<'_, Self>);
     /// What a seat does whose input did not arrive: `last` is what it did the tick before, `age` how many ticks in
-    /// a row nothing came (1 the first time).
+    /// a row nothing came (1 the first time). The answer goes into the tick record, where replays find it.
     fn missing(last: &Self::Input, age: u16) -> Self::Input;
-    /// Whether an input makes sense; one that does not is dropped and counted. Floats are finite already.
+    /// Whether an input makes sense; one that does not is dropped and counted, before a tick sees it. Floats are
+    /// finite already. A recording is not asked again, so systems must bear any input without a panic.
     fn check(input: &Self::Input) -> bool;
-    /// The scripted player: what the seat does next, seeing this world.
+    /// The scripted player: what the seat does next, seeing this world. It plays seats without a player, benches, tests
+    /// and test clients; what it answers has to pass [`check`](Self::check). It is called for every such seat and
+    /// tick, and on clients too, so it should not cost more than the tick.
     fn bot(world: &World, seat: Seat, rng: &mut Rng) -> Self::Input;
     /// What a seat does next whose player holds these keys, seeing this world. A game that has it lists its
     /// [`KEYS`](Self::KEYS); unless it has, nothing is done.
@@ -62,7 +73,7 @@ pub trait Game: Sized + Send + 'static {
     fn describe(_world: &World, _seat: Option<Seat>, _event: &Self::Event) -> Option<String> {
         None
     }
-    /// How the battle ended, once it has. Must be `Some` at `terms.ticks_max`.
+    /// How the battle ended, once it has; asked after every tick. Must be `Some` at `terms.ticks_max`.
     fn outcome(world: &World, terms: &Terms) -> Option<Outcome>;
     /// The game's rules a second time, by other means, for a battle that starts from `spec`; unless the game has that,
     /// none. Benches compare with it: what it takes, and whether each tick ends in the hash of the battle's.
@@ -79,13 +90,13 @@ pub type Oracle<I> = Box<dyn FnMut(&TickRecord<I>) -> StateHash + Send>;
 /// A mode of a game.
 #[derive(Clone, Debug)]
 pub struct Mode<S> {
-    /// What players call it.
+    /// What players call it; unique within the game.
     pub name: &'static str,
     /// How many teams fight, 1 to [`TEAMS_MAX`].
     pub teams: u8,
-    /// Seats of each team.
+    /// Seats of each team; with `teams` at most [`SEATS_MAX`](crate::SEATS_MAX).
     pub seats_per_team: u16,
-    /// How long a battle lasts at most.
+    /// How long a battle lasts at most, in seconds.
     pub seconds: u32,
     /// Map and rules.
     pub setup: S,
