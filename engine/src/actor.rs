@@ -26,5 +26,6 @@ impl std::fmt::Display for ActorId {
     }
 }
 
-/// The most actors alive at once in a battle. A spawn above it does not happen and is counted.
+/// The most actors alive at once in a battle, singletons not counted. A spawn above it does not happen; before tick 1 it
+/// keeps the battle from starting.
 pub const ACTORS_MAX: usize = 65_536;

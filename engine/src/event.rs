@@ -1,9 +1,12 @@
-//! Gameplay events: what a tick tells the players besides state. Bounded, in order, never part of the state.
+//! Gameplay events: what a tick tells besides state. Bounded, in order, never part of the state.
+//!
+//! They are for whoever computes the battle: a client with the frame feed draws by them, tests count them. No feed
+//! carries them, and a snapshot does not bring them back; what a late client must know is state.
 
 /// The most events one tick may tell; later ones are counted and dropped.
 pub const EVENTS_MAX: usize = 4096;
 
-/// The events of one tick.
+/// The events of one tick; at most [`EVENTS_MAX`]. The buffer is kept from tick to tick.
 #[derive(Debug)]
 pub struct Events<E> {
     list: Vec<E>,
@@ -17,7 +20,7 @@ impl<E> Default for Events<E> {
 }
 
 impl<E> Events<E> {
-    /// Tells an event.
+    /// Tells an event. The one above [`EVENTS_MAX`] is counted and dropped.
     pub fn tell(&mut self, event: E) {
         if self.list.len() < EVENTS_MAX {
             self.list.push(event);
