@@ -9,6 +9,9 @@ use crate::schedule::StageError;
 use crate::{ActorId, Kind, KindEntry, Registry};
 
 /// What systems want to be spawned and despawned. Buffers are kept, so that a warm tick allocates nothing.
+///
+/// At a fixed point of the tick all despawns are done first; then the spawns, ordered by their cause and, for one
+/// cause, by the order of asking. Ids are given in that order. A despawn costs a move of the rows behind it.
 pub struct Changes {
     queues: Vec<Queue>,
     spawns: Vec<Spawn>,
@@ -60,7 +63,8 @@ impl Changes {
         self.spawns.push(Spawn { cause, ordinal: self.spawns.len() as u32, kind, place });
     }
 
-    /// Asks for an actor's end at the next fixed point of the tick. Asking twice, or for one that is gone, is fine.
+    /// Asks for an actor's end at the next fixed point of the tick; until then its row is there. Asking twice, or for
+    /// one that is gone, is fine.
     pub fn despawn(&mut self, id: ActorId) {
         self.despawns.push(id);
     }

@@ -6,7 +6,7 @@ use crate::rng::Rng;
 use crate::spec::Terms;
 use crate::{ActorId, Events, Game, Kind, Record, Roster, Tick, World, WorldMut};
 
-/// The systems of a game in their order.
+/// The systems of a game in their order: made once a battle, walked every tick.
 pub struct Schedule<G: Game> {
     pub(crate) entries: Vec<Entry<G>>,
 }
@@ -24,7 +24,8 @@ impl<G: Game> Schedule<G> {
         schedule
     }
 
-    /// Adds a system.
+    /// Adds a system: a plain function, so that it can keep nothing from tick to tick. The name is for whoever lists or
+    /// measures systems.
     pub fn add(&mut self, name: &'static str, run: fn(&mut Step<'_, G>)) -> &mut Self {
         self.entries.push(Entry::System { name, run });
         self
@@ -46,9 +47,9 @@ impl<G: Game> Schedule<G> {
     }
 }
 
-/// What a system may touch during a tick.
+/// What a system may touch during a tick. Nothing else may get into a state.
 pub struct Step<'a, G: Game> {
-    /// The tick that is being made.
+    /// The tick that is being made, 1 for the first.
     pub tick: Tick,
     /// Seed, rate and length of the battle.
     pub terms: &'a Terms,
@@ -56,23 +57,26 @@ pub struct Step<'a, G: Game> {
     pub setup: &'a G::Setup,
     /// Who plays.
     pub roster: &'a Roster,
-    /// What each seat does, in seat order.
+    /// What each seat does, in seat order: as many as the roster has seats. Inputs of a recording did not go through
+    /// [`Game::check`].
     pub inputs: &'a [SeatInput<G::Input>],
-    /// What else happens, in order.
+    /// What else happens, in order: who came, who went, what was decided outside. At most
+    /// [`COMMANDS_MAX`](crate::COMMANDS_MAX).
     pub commands: &'a [Command],
     /// The state.
     pub world: WorldMut<'a>,
     /// Spawns and despawns, applied at the next fixed point.
     pub changes: &'a mut Changes,
-    /// What the tick tells the players.
+    /// What the tick tells besides state.
     pub events: &'a mut Events<G::Event>,
-    /// Buffers; never state.
+    /// Buffers; never state: they are not saved, so after a rollback they hold what another future left.
     pub scratch: &'a mut G::Scratch,
 }
 
 impl<G: Game> Step<'_, G> {
-    /// The random numbers of one stream and actor in this tick. The same four always give the same numbers, so one
-    /// more draw somewhere shifts no other.
+    /// The random numbers of one stream and actor in this tick. Seed, tick, stream and actor always give the same
+    /// numbers, so one more draw somewhere shifts no other. Give each use a stream of its own: asked for twice, the
+    /// same stream begins anew. The stream 65,535 is the scripted players'.
     #[must_use]
     pub fn rng(&self, stream: u16, actor: ActorId) -> Rng {
         Rng::new(self.terms.seed, self.tick.0, stream, actor.0)
@@ -99,7 +103,7 @@ pub enum StageError {
     Actors,
 }
 
-/// What [`Game::spawn`] may touch: the world before tick 1.
+/// What [`Game::spawn`] may touch: the world before tick 1, in which no actor is and every singleton has its default.
 pub struct Stage<'a, G: Game> {
     /// Seed, rate and length of the battle.
     pub terms: &'a Terms,
@@ -137,7 +141,7 @@ impl<G: Game> Stage<'_, G> {
         }
     }
 
-    /// The random numbers of one stream before tick 1.
+    /// The random numbers of one stream and actor before tick 1; see [`Step::rng`].
     #[must_use]
     pub fn rng(&self, stream: u16, actor: ActorId) -> Rng {
         Rng::new(self.terms.seed, 0, stream, actor.0)
