@@ -19,7 +19,22 @@ use crate::rng::Rng;
 use crate::schedule::StageError;
 use crate::{ACTORS_MAX, ActorId, Divergence, Kind, KindEntry, Record, Registry, Tick};
 
-/// The state of a battle: actors in columns, and singletons.
+/// The state of a battle: actors in columns, and singletons. Everybody can read it; systems write to it as
+/// [`WorldMut`].
+///
+/// ```
+/// # use tiltyard_engine::{ActorId, World, kind, record};
+/// # record! { struct Place { x: i32 } struct Score { points: u32 } }
+/// # kind! { struct Cell { place: Place } }
+/// fn sum(world: &World) -> i32 {
+///     let cells = world.rows::<Cell>();
+///     // Slices with one entry a row, all in the order of ids.
+///     let (ids, places) = (cells.ids(), cells.read::<Place>());
+///     assert!(ids.is_sorted() && ids.len() == places.len());
+///     let points = world.singleton::<Score>().points;
+///     places.iter().map(|place| place.x).sum::<i32>() + points as i32
+/// }
+/// ```
 pub struct World {
     pub(crate) tick: Tick,
     pub(crate) next_actor: u32,
@@ -71,7 +86,7 @@ impl World {
         &self.registry
     }
 
-    /// The rows of a kind, in [`ActorId`] order.
+    /// The rows of a kind, in [`ActorId`] order. Costs a walk over the registered kinds.
     ///
     /// # Panics
     /// If the kind is not registered in `Game::components`.
@@ -302,7 +317,8 @@ impl std::fmt::Debug for World {
 
 /// The rows of one kind, in [`ActorId`] order.
 ///
-/// Each column is borrowed by itself: reading one while writing another is fine, writing one twice panics.
+/// Each column is borrowed by itself: reading one while writing another is fine, and so is reading one twice; a second
+/// borrow of a column that is being written panics. Take the columns once, at the top of a system.
 #[derive(Clone, Copy)]
 pub struct Rows<'a, K> {
     archetype: &'a Archetype,
@@ -328,7 +344,8 @@ impl<'a, K: Kind> Rows<'a, K> {
         Column(read(self.archetype))
     }
 
-    /// The row of an actor, by binary search.
+    /// The row of an actor, by binary search; nothing if it is gone or of another kind. Rows shift when others go, so
+    /// keep ids and not rows.
     #[must_use]
     pub fn find(&self, id: ActorId) -> Option<usize> {
         self.ids().binary_search(&id).ok()
