@@ -59,7 +59,8 @@ impl<T: Record> Kind for Single<T> {
     }
 }
 
-/// Declares an actor kind: a struct whose fields are records, at most twelve, each of another type.
+/// Declares actor kinds: structs whose fields are records, at most twelve, each of another type. A record may be part
+/// of several kinds.
 ///
 /// ```
 /// tiltyard_engine::record! {

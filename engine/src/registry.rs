@@ -13,7 +13,7 @@ use crate::{ActorId, Field, FieldKind, Game, Kind, ProtocolHash, Record};
 /// The most kinds and singletons together.
 pub const KINDS_MAX: usize = 64;
 
-/// The state of a game, as registered by [`Game::components`].
+/// The state of a game, as registered by [`Game::components`]: at most [`KINDS_MAX`] kinds and singletons.
 #[derive(Debug)]
 pub struct Registry {
     kinds: Vec<KindEntry>,
@@ -144,7 +144,9 @@ impl Registry {
     }
 
     /// What must be the same for two builds of a game to understand each other: its name, every registered
-    /// record's layout, the input's, event's and setup's, and the mathematics the engine was built with.
+    /// record's layout, the input's, event's and setup's, and the mathematics the engine was built with. Not the rules:
+    /// builds whose systems differ are told apart by their state hashes alone. Runs the self-test of the mathematics, so
+    /// ask once.
     #[must_use]
     pub fn protocol_hash<G: Game>(&self) -> ProtocolHash {
         let mut text = String::new();
