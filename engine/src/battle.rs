@@ -12,7 +12,9 @@ use crate::{Events, Game, Outcome, Registry, RegistryError, Schedule, Stage, Ste
 /// The stream of random numbers that scripted players draw from.
 const BOT_STREAM: u16 = u16::MAX;
 
-/// A running battle.
+/// A running battle: steps by one tick record after the other, and goes back to any state that was saved.
+///
+/// It is `Send` and lives on one thread at a time; battles share nothing.
 pub struct Battle<G: Game> {
     spec: BattleSpec<G>,
     schedule: Schedule<G>,
@@ -97,7 +99,8 @@ impl<G: Game> Battle<G> {
         self.close_tick()
     }
 
-    /// Copies the state. Cost: one memory copy of all columns.
+    /// Copies the state as it is after the last step. Cost: one memory copy of all columns; allocates only to grow
+    /// `into`.
     pub fn save(&self, into: &mut Save) {
         into.take(&self.world, &self.hashes);
     }
@@ -125,7 +128,7 @@ impl<G: Game> Battle<G> {
         self.hashes.state()
     }
 
-    /// Fills `record` with what the scripted players of all seats do next.
+    /// Fills `record` with what the scripted players of all seats do next, without commands.
     pub fn bot_record(&self, record: &mut TickRecord<G::Input>) {
         record.tick = self.tick().next();
         record.commands.clear();
@@ -135,7 +138,7 @@ impl<G: Game> Battle<G> {
         }
     }
 
-    /// What the scripted player of a seat does next.
+    /// What the scripted player of a seat does next: the same whenever it is asked in the same state.
     #[must_use]
     pub fn bot_input(&self, seat: crate::Seat) -> G::Input {
         let mut rng = Rng::new(self.spec.terms.seed, self.tick().0, BOT_STREAM, u32::from(seat.0));
@@ -160,13 +163,13 @@ impl<G: Game> Battle<G> {
         self.hashes.state()
     }
 
-    /// How the battle ended, once it has.
+    /// How the battle ended, once it has. Stepping on is possible and the caller's mistake.
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
         G::outcome(&self.world, &self.spec.terms)
     }
 
-    /// The events of the last tick.
+    /// The events of the last tick; none right after [`Battle::restore`].
     #[must_use]
     pub fn events(&self) -> &[G::Event] {
         self.events.as_slice()

@@ -54,7 +54,7 @@ pub enum Command {
     },
 }
 
-/// The most commands in one tick.
+/// The most commands in one tick; a record with more is refused.
 pub const COMMANDS_MAX: usize = 4096;
 
 /// All that reaches a battle's state in one tick.
@@ -122,7 +122,8 @@ impl<I: Record> TickRecord<I> {
         Self { tick, inputs, commands: Vec::new() }
     }
 
-    /// Appends the record's bytes to `out`. `previous` is the record of the tick before (the neutral one for tick 1).
+    /// Appends the record's bytes to `out`. `previous` is the record of the tick before (the neutral one for tick 1):
+    /// inputs that did not change cost a bit.
     ///
     /// # Panics
     /// If `previous` is not the record of the tick before, of the same seats.

@@ -46,7 +46,11 @@ pub enum KeyframeError {
     Inputs(#[from] RecordError),
 }
 
-/// A state, and the tick record that led to it: what the next record is encoded against.
+/// A state, and the tick record that led to it: what the next record is encoded against. From a keyframe a battle goes
+/// on without anything that was before. Costs a copy of all columns; allocates.
+///
+/// # Panics
+/// If `save` and `record` are not of the same tick.
 #[must_use]
 pub fn encode_keyframe<I: Record>(save: &Save, record: &TickRecord<I>) -> Vec<u8> {
     assert_eq!(save.tick, record.tick, "a keyframe holds the record of its own tick");

@@ -106,7 +106,8 @@ impl Save {
         &self.hashes
     }
 
-    /// The first place where two states differ: by kind, actor, record, field. Both must be states of `registry`.
+    /// The first place where two states differ, by order of registration, then actor, then field; nothing if they are
+    /// the same. Both must be states of `registry`'s game. Costs a comparison of all bytes.
     #[must_use]
     pub fn first_divergence(&self, other: &Self, registry: &Registry) -> Option<Divergence> {
         crate::desync::first_divergence(registry, self, other)

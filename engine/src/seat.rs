@@ -15,7 +15,7 @@ impl Seat {
     }
 }
 
-/// A side of a battle, from 0.
+/// A side of a battle, from 0 to [`TEAMS_MAX`] − 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct Team(pub u8);
@@ -26,7 +26,7 @@ pub const SEATS_MAX: usize = 1024;
 /// The most teams a battle may have.
 pub const TEAMS_MAX: usize = 16;
 
-/// Who is expected to play a seat.
+/// Who is expected to play a seat. A game's rules do not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeatRole {
     /// A player with a battle token.

@@ -25,7 +25,7 @@ pub struct Terms {
 /// The longest battle: a day at 240 Hz.
 pub const TICKS_MAX: u32 = 240 * 86_400;
 
-/// What a battle starts from.
+/// What a battle starts from. With the records of its ticks it is the whole battle.
 #[derive(Debug)]
 pub struct BattleSpec<G: Game> {
     /// What all games have in common.
@@ -83,7 +83,8 @@ impl From<Short> for SpecError {
 const VERSION: u8 = 1;
 
 impl<G: Game> BattleSpec<G> {
-    /// A battle of a mode with nothing but scripted players: for tests, benches and first steps.
+    /// A battle of a mode with nothing but scripted players, at [`TickRate::DEFAULT`]: for tests, benches and first
+    /// steps.
     #[must_use]
     pub fn bots(mode: &crate::Mode<G::Setup>, seed: u64) -> Self {
         let rate = TickRate::DEFAULT;
@@ -109,7 +110,7 @@ impl<G: Game> BattleSpec<G> {
         Ok(())
     }
 
-    /// The spec as bytes.
+    /// The spec as bytes: 21, the setup's, and 14 for each seat.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let setup = bytemuck::bytes_of(&self.setup);

@@ -11,7 +11,7 @@ use crate::{Registry, Save};
 /// columns, plus the elements that differ. Allocates only to grow `out`.
 ///
 /// # Panics
-/// If the baseline has a larger id counter than `now`.
+/// If the baseline has a larger id counter than `now`, or a save is not of `registry`'s game.
 pub fn encode(registry: &Registry, now: &Save, baseline: Option<&Save>, out: &mut Vec<u8>) {
     let base_next = baseline.map_or(1, |baseline| baseline.next_actor);
     assert!(base_next <= now.next_actor, "a baseline is never later than what is encoded against it");
