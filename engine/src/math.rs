@@ -4,6 +4,9 @@
 //! calls the platform's library, which differs between platforms. These functions go through the crate `libm`,
 //! pinned to one version. glam is built with `libm` and `scalar-math` for the same reason.
 //!
+//! Operators on floats and on glam's vectors are fine as they are. What is not: the methods of `f32` that these
+//! functions replace, and `mul_add`, which fuses on some machines only.
+//!
 //! [`self_test_hash`] proves it at run time: peers whose hashes differ cannot simulate together.
 
 use glam::{Mat2, Mat3, Quat, Vec2, Vec3, Vec4};
