@@ -43,7 +43,7 @@ impl Grid {
         Self { cells, starts, items: Vec::new(), points: Vec::new(), pending: Vec::new() }
     }
 
-    /// Replaces all items: item `i` is at `positions[i]`.
+    /// Replaces all items: item `i` is at `positions[i]`. Costs a counting sort; a warm one allocates nothing.
     pub fn rebuild(&mut self, positions: &[Vec2]) {
         self.rebuild_from(positions.iter().enumerate().map(|(item, point)| (item as u32, *point)));
     }
@@ -87,7 +87,8 @@ impl Grid {
         self.items.is_empty()
     }
 
-    /// Calls `see` with every item in a rectangle: cells row by row, items ascending within a cell.
+    /// Calls `see` with every item in a rectangle: cells row by row, items ascending within a cell. Costs a look at
+    /// every item of the cells that it reaches into.
     #[inline]
     pub fn for_each_in_rect(&self, rect: &Rect, mut see: impl FnMut(u32, Vec2)) {
         self.for_each_in_cells(self.cells.of_rect(rect), |item, point| {
