@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::bot::{BotError, BotPlayer, BotReport, BotSettings};
 use crate::latencies::Latencies;
+use crate::lobby::LobbyError;
 use crate::statistics::LaneBytes;
 
 /// How a swarm goes through the house.
@@ -86,7 +87,10 @@ impl SwarmReport {
         self.finished += usize::from(bot.error.is_none());
         let refused = matches!(
             &bot.error,
-            Some(BotError::Refused(_) | BotError::Lobby(crate::LobbyError::Refused { .. }))
+            Some(
+                BotError::Refused(_)
+                    | BotError::Lobby(LobbyError::Refused { .. } | LobbyError::NoSuchMode { .. })
+            )
         );
         self.refused += usize::from(refused);
         self.desyncs += report.desyncs;

@@ -35,6 +35,14 @@ pub enum LobbyError {
         /// When to try again, milliseconds; 0 if that changes nothing.
         retry_after_ms: u64,
     },
+    /// The gate has no mode of that name.
+    #[error("the gate has no mode `{mode}`; it has {}", listed(modes))]
+    NoSuchMode {
+        /// The name that was asked for.
+        mode: Text<MODE_BYTES_MAX>,
+        /// The names that there are.
+        modes: Vec<Text<MODE_BYTES_MAX>>,
+    },
     /// A newer session of the same player took over.
     #[error("a newer session of this player took over")]
     Replaced,
@@ -86,6 +94,11 @@ impl From<GateError> for LobbyError {
         let GateError { code, of, message, retry_after_ms } = error;
         Self::Refused { of, code, message, retry_after_ms }
     }
+}
+
+fn listed(modes: &[Text<MODE_BYTES_MAX>]) -> String {
+    let names: Vec<_> = modes.iter().map(Text::as_str).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn sentence(message: &Text<SENTENCE_BYTES_MAX>) -> String {

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use tiltyard_api::limits::MODE_BYTES_MAX;
 use tiltyard_api::{
     BattleOver, Cancel, ClientMessage, ErrorCode, GateMessage, Hello, Issue, LoggedIn, Login, Logout,
     ModeInfo, ModesWanted, Queue, Resume, Text, VERSION, WhereIsMyBattle,
@@ -126,7 +127,7 @@ impl LobbySession {
         // Ways into earlier battles lead nowhere any more.
         self.kept.retain(|message| !matches!(message, GateMessage::BattleReady(_)));
         let before = self.resumed;
-        match self.ask(ClientMessage::Queue(Queue { mode, loadout, party: None })).await {
+        match self.ask(ClientMessage::Queue(Queue { mode: mode.clone(), loadout, party: None })).await {
             Ok(GateMessage::Queued(_)) => Ok(()),
             Ok(_) => Err(LobbyError::OutOfPlace { of: "queue" }),
             // The connection broke after the question; it had arrived.
@@ -135,7 +136,7 @@ impl LobbySession {
             {
                 Ok(())
             }
-            Err(error) => Err(error),
+            Err(error) => Err(self.with_modes(error, mode).await),
         }
     }
 
@@ -156,9 +157,10 @@ impl LobbySession {
     /// If the gate is gone for good or refuses.
     pub async fn issue(&mut self, mode: &str, loadout: u32) -> Result<BattleTicket, LobbyError> {
         let mode = Text::try_from(mode).map_err(|_| LobbyError::ModeName)?;
-        match self.ask(ClientMessage::Issue(Issue { mode, loadout })).await? {
-            GateMessage::BattleReady(ready) => Ok(BattleTicket::parse(&ready)?),
-            _ => Err(LobbyError::OutOfPlace { of: "issue" }),
+        match self.ask(ClientMessage::Issue(Issue { mode: mode.clone(), loadout })).await {
+            Ok(GateMessage::BattleReady(ready)) => Ok(BattleTicket::parse(&ready)?),
+            Ok(_) => Err(LobbyError::OutOfPlace { of: "issue" }),
+            Err(error) => Err(self.with_modes(error, mode).await),
         }
     }
 
@@ -259,6 +261,19 @@ impl LobbySession {
     /// Breaks the connection without a word, as a network does. What is asked next takes it up again.
     pub fn break_connection(&mut self) {
         self.wire.cut();
+    }
+
+    /// Finds out which modes there are if the gate has not this one.
+    async fn with_modes(&mut self, error: LobbyError, mode: Text<MODE_BYTES_MAX>) -> LobbyError {
+        if !matches!(error, LobbyError::Refused { code: ErrorCode::NoSuchMode, .. }) {
+            return error;
+        }
+        match self.modes().await {
+            Ok(modes) => {
+                LobbyError::NoSuchMode { mode, modes: modes.into_iter().map(|mode| mode.name).collect() }
+            }
+            Err(_) => error,
+        }
     }
 
     /// Asks, and asks again over a new connection if this one breaks.

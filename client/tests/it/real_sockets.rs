@@ -137,12 +137,13 @@ async fn refusals_of_the_gate_have_code_and_sentence_over_a_real_socket() {
     let gate = Gate::open(files).await;
     let mut ada = LobbySession::log_in(LobbySettings::new(&format!("ws://{}/", gate.address))).await.unwrap();
     let error = ada.queue("chess", 0).await.unwrap_err();
-    assert!(matches!(error, LobbyError::Refused { code: ErrorCode::NoSuchMode, .. }), "{error:?}");
-    assert_eq!(error.to_string(), "the gate refuses queue: no_such_mode");
+    assert!(matches!(error, LobbyError::NoSuchMode { .. }), "{error:?}");
+    assert_eq!(error.to_string(), "the gate has no mode `chess`; it has skirmish");
     assert!(matches!(ada.queue(&"x".repeat(33), 0).await, Err(LobbyError::ModeName)));
     ada.queue(MODE, 0).await.unwrap();
     let again = ada.queue(MODE, 0).await.unwrap_err();
     assert!(matches!(again, LobbyError::Refused { code: ErrorCode::AlreadyQueued, .. }), "{again:?}");
+    assert_eq!(again.to_string(), "the gate refuses queue: already_queued");
     let waited = ada.wait_for_battle(Duration::from_millis(50)).await;
     assert!(matches!(waited, Err(LobbyError::TimedOut { what: "battle_ready", ms: 50 })), "{waited:?}");
     ada.cancel().await.unwrap();
