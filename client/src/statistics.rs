@@ -93,7 +93,8 @@ pub struct Report {
     pub first_desync: Option<SeenDesync>,
     /// Inputs decided and sent, each counted once.
     pub inputs: u64,
-    /// From the first sending of an input to the first state with its effect.
+    /// From the first sending of an input to the first state with its effect; the lead of a repeatable player
+    /// ([`Pace::Repeatable`](crate::Pace)) is part of it.
     pub input_to_state: Latencies,
     /// Smoothed round trip, milliseconds.
     pub rtt_ms: Option<u64>,

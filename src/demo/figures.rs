@@ -2,11 +2,12 @@
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
+use tiltyard_client::LEAD_TICKS;
 use tiltyard_cluster::control::BattleEnd;
 use tiltyard_lobby::store::{BattleResult, BattleRow, StoreCounts};
 
 use super::Played;
-use crate::bots::failures;
+use crate::bots::{bytes_json, failures, quantiles_json};
 use crate::output::Table;
 use crate::replay::Checked;
 use crate::text::hex;
@@ -155,11 +156,8 @@ impl Figures {
                 "max": us(tick.max()),
             },
             "late_ticks": self.late_ticks(),
-            "input_to_state_ms": {
-                "p50": swarm.input_to_state.quantile_ms(0.5),
-                "p99": swarm.input_to_state.quantile_ms(0.99),
-            },
-            "bytes_per_player_s": { "up": swarm.up_per_player_s.round(), "down": swarm.down_per_player_s.round() },
+            "input_to_state_ms": quantiles_json(&swarm.input_to_state),
+            "bytes_per_player_s": bytes_json(swarm),
             "lane_bytes": { "kcp": swarm.lane_bytes.kcp, "datagram": swarm.lane_bytes.datagram },
             "times_realtime": self.times_realtime(),
             "seconds": self.seconds,
@@ -211,10 +209,17 @@ impl Figures {
         });
         row("    of them late by a tick or more", self.late_ticks().to_string());
         row("states that differed between bots and node", self.desyncs().to_string());
-        row("from input to its effect on a bot's screen", {
-            let [p50, p99] = [0.5, 0.99].map(|share| swarm.input_to_state.quantile_ms(share));
-            format!("{p50} ms, 99 of 100 within {p99} ms")
-        });
+        row(
+            "from input to its effect on a bot's screen",
+            match &swarm.input_to_state {
+                times if times.count() == 0 => "–".to_owned(),
+                times => {
+                    let [p50, p99] = [0.5, 0.99].map(|share| times.quantile_ms(share));
+                    format!("{p50} ms, 99 of 100 within {p99} ms")
+                }
+            },
+        );
+        row("    in it the lead by which bots decide", format!("{LEAD_TICKS} ticks"));
         row("bytes a bot and second, up and down", {
             format!("{:.0}, {:.0}", swarm.up_per_player_s, swarm.down_per_player_s)
         });
