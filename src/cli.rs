@@ -63,6 +63,8 @@ pub(crate) enum Command {
   tiltyard demo --lane datagram --feed frame --out replays --json
 
 Bad tokens and random datagrams are sent on purpose; that they are refused is part of the demo.
+The demo's bots decide each input some ticks ahead, so that one seed repeats itself; the time from input to state
+holds this lead.
 Exit codes: 0 all is well, 1 something was lost, diverged or is missing.")]
     Demo(DemoArgs),
     /// Show the configuration with where each value came from, or judge it
@@ -100,7 +102,8 @@ With --json the one object comes as soon as all is ready.")]
     /// Play a battle with a token, as one test client
     #[command(after_help = "Examples:
   tiltyard connect --token t.token
-  tiltyard connect --token t.token --script idle --seconds 5 --feed frame --json")]
+  tiltyard connect --token t.token --script idle --seconds 5 --feed frame --json
+  tiltyard connect --token t.token --interactive")]
     Connect(ConnectArgs),
     /// Send bots through the whole lobby of a running house
     #[command(after_help = "Examples:

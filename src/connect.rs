@@ -1,20 +1,25 @@
 //! `tiltyard connect`: one test client with a battle token.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
-use tiltyard_client::{BattleSession, Over, PlayerSettings, Report, SCRIPTS, script};
-use tiltyard_engine::Game;
+use tiltyard_client::{BattleSession, Over, Pace, PlayerSettings, Report, SCRIPTS, script};
+use tiltyard_engine::{Game, Outcome};
 use tiltyard_netcode::Feed;
 
 use crate::exit::{Exit, Usage};
 use crate::output::Output;
+use crate::play;
 use crate::stop::run_until_done;
 use crate::token;
 use crate::wishes::{FeedName, LaneName};
+
+/// How long a node may take to answer before that is worth a word.
+const LATE: Duration = Duration::from_secs(1);
 
 /// Which battle, and how to play.
 #[derive(Clone, Debug, Args)]
@@ -23,14 +28,18 @@ pub(crate) struct ConnectArgs {
     #[arg(long, value_name = "FILE")]
     token: PathBuf,
     /// Who plays: bot, the game's scripted player, or idle, who only watches
-    #[arg(long, value_name = "NAME", default_value = "bot")]
+    #[arg(long, value_name = "NAME", default_value = "bot", conflicts_with = "interactive")]
     script: String,
+    /// Play by keyboard in this terminal; q or Esc leaves
+    #[arg(long)]
+    interactive: bool,
     /// Leave after so many seconds; without it the battle is played to its end
     #[arg(long, value_name = "S")]
     seconds: Option<u32>,
-    /// The feed; mixed counts as snapshot, as there is one player only
-    #[arg(long, value_enum, default_value_t = FeedName::Snapshot)]
-    feed: FeedName,
+    /// The feed; mixed counts as snapshot, as there is one player only [default: snapshot; by keyboard frame, which
+    /// tells events]
+    #[arg(long, value_enum)]
+    feed: Option<FeedName>,
     /// How messages travel
     #[arg(long, value_enum, default_value_t)]
     lane: LaneName,
@@ -39,16 +48,28 @@ pub(crate) struct ConnectArgs {
 impl ConnectArgs {
     /// Plays.
     pub(crate) fn run<G: Game>(&self, output: Output) -> anyhow::Result<Exit> {
+        if self.interactive {
+            play::ensure_playable::<G>(output)?;
+        }
         let file = token::read(&self.token)?;
         let unknown = || Usage(format!("--script {}: the scripts are {}", self.script, SCRIPTS.join(", ")));
         let script = script::<G>(&self.script).ok_or_else(unknown)?;
-        let settings = PlayerSettings {
-            feed: if self.feed == FeedName::Frame { Feed::Frame } else { Feed::Snapshot },
-            lane: self.lane.into(),
-            ..PlayerSettings::default()
+        let feed = match self.feed {
+            Some(FeedName::Frame) => Feed::Frame,
+            Some(FeedName::Snapshot | FeedName::Mixed) => Feed::Snapshot,
+            None if self.interactive => Feed::Frame,
+            None => Feed::Snapshot,
         };
+        let pace = if self.interactive { Pace::Prompt } else { PlayerSettings::default().pace };
+        let settings = PlayerSettings { feed, pace, lane: self.lane.into(), ..PlayerSettings::default() };
         let time = self.seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        let addresses: Vec<_> = file.addresses.iter().map(ToString::to_string).collect();
+        let addresses = addresses.join(", ");
+        let asked = addresses.clone();
         let report = run_until_done(|stop| async move {
+            if self.interactive {
+                return play::play::<G>(output, file, settings, time, &stop).await;
+            }
             let session = BattleSession::<G>::connect(file, settings, script).await;
             let mut session = session.context("opening a socket")?;
             let ends = async {
@@ -60,15 +81,37 @@ impl ConnectArgs {
                     None => stop.asked().await,
                 }
             };
+            tokio::pin!(ends);
+            tokio::select! {
+                met = meet(&mut session, output, &asked) => met.context("the socket")?,
+                () = &mut ends => session.leave(),
+            }
             session.run(ends).await.context("the socket")
         })?;
-        Ok(conclude(output, &report))
+        Ok(conclude(output, &report, &addresses))
     }
 }
 
-fn conclude(output: Output, report: &Report) -> Exit {
+/// Runs until a node has answered or the player gave up, and says so when that takes long.
+async fn meet<G: Game>(session: &mut BattleSession<G>, output: Output, addresses: &str) -> io::Result<()> {
+    let late = tokio::time::sleep(LATE);
+    tokio::pin!(late);
+    let mut said = false;
+    while session.pilot().place().is_none() && !session.pilot().is_over() {
+        tokio::select! {
+            turn = session.turn() => turn?,
+            () = &mut late, if !said => {
+                said = true;
+                output.note(format!("waiting for the node at {addresses}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn conclude(output: Output, report: &Report, addresses: &str) -> Exit {
     let hash = report.state_hash.map(|hash| hash.to_string());
-    output.say(describe(report));
+    output.say(describe(report, addresses));
     output.result(&json!({
         "joined": report.place.is_some(),
         "ticks": report.ticks,
@@ -104,21 +147,33 @@ fn over(over: Option<Over>) -> String {
     }
 }
 
+/// Who won, in words.
+fn won(over: Option<Over>) -> String {
+    let Some(Over::Ended(ended)) = over else { return String::new() };
+    match ended.outcome {
+        Some(Outcome { winner: Some(team), .. }) => format!(", team {} won", team.0),
+        Some(_) => ", nobody won".to_owned(),
+        None => String::new(),
+    }
+}
+
 /// The same for one who never got in, with the way out. A bad token gets no answer, so it looks like no node at all.
-fn outside(end: Option<Over>) -> String {
+fn outside(end: Option<Over>, addresses: &str) -> String {
     match end {
         Some(Over::Left) => "left before any node answered".to_owned(),
         Some(Over::Closed(_)) => format!(
-            "{}\neither the house is down, or the token is not one of its own: \
-             get a new one with `tiltyard token issue`",
+            "{}\nno node answered at {addresses}. Likely the house is down or was started anew, \
+             or UDP does not get through to it,\nor the token was altered or is another house's: a node does not \
+             answer to a token that it cannot open.\n`tiltyard token check FILE` judges a token beside the house's \
+             keys, `tiltyard token issue` gets a new one",
             over(end)
         ),
         _ => over(end),
     }
 }
 
-fn describe(report: &Report) -> String {
-    let Some(place) = report.place else { return outside(report.over) };
+fn describe(report: &Report, addresses: &str) -> String {
+    let Some(place) = report.place else { return outside(report.over, addresses) };
     let tick = report.newest_tick.map_or(0, |tick| tick.0);
     let rtt = report.rtt_ms.map_or("unknown".to_owned(), |ms| format!("{ms} ms"));
     let hash = report.state_hash.map_or("none".to_owned(), |hash| hash.to_string());
@@ -128,11 +183,12 @@ fn describe(report: &Report) -> String {
         None => "",
     };
     format!(
-        "seat {} of team {}: {}\nsaw {} states up to tick {tick}, sent {} inputs, round trip {rtt}\n\
+        "seat {} of team {}: {}{}\nsaw {} states up to tick {tick}, sent {} inputs, round trip {rtt}\n\
          last state {hash}{agrees}; {} states differed",
         place.seat,
         place.team,
         over(report.over),
+        won(report.over),
         report.ticks,
         report.inputs,
         report.desyncs,

@@ -16,6 +16,7 @@ mod bots;
 mod cli;
 mod connect;
 mod demo;
+mod play;
 mod program;
 mod soak;
 mod text;

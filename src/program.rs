@@ -122,6 +122,8 @@ fn show_panics_in_one_line() {
         let text = payload.downcast_ref::<&str>().copied();
         let text =
             text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+        // On a taken terminal nobody could read it.
+        crate::play::give_back();
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         Output::new(Reader::Script).note(format!("panic at {place}: {text}"));
     }));

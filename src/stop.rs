@@ -43,6 +43,7 @@ impl Stop {
                     _ = terminate.recv() => {}
                 }
                 if count > 1 {
+                    crate::play::give_back();
                     std::process::exit(i32::from(Exit::Failed.code()));
                 }
                 tracing::info!("ending in order; a second signal ends at once");

@@ -98,6 +98,9 @@ impl<G: Game> Decisions<G> {
 
     /// A new state is there.
     pub(crate) fn see(&mut self, battle: &Battle<G>, seat: Seat) {
+        if seat.index() < battle.spec().roster.len() {
+            self.script.see(battle, seat);
+        }
         let Pace::Repeatable { lead_ticks } = self.pace else { return };
         let now = battle.tick().0;
         let newest = now.saturating_add(lead_ticks);

@@ -17,6 +17,9 @@ pub struct View<'a, G: Game> {
 
 /// Decides what a seat does, tick by tick.
 pub trait Script<G: Game>: Send {
+    /// Sees a new state as it comes in. With the frame feed that is every tick, with its events; snapshots have none.
+    fn see(&mut self, _battle: &Battle<G>, _seat: Seat) {}
+
     /// The input for the view's tick; nothing leaves the seat to [`Game::missing`].
     fn decide(&mut self, view: &mut View<'_, G>) -> Option<G::Input>;
 }

@@ -89,6 +89,8 @@ fn an_own_game_gets_the_whole_program_with_its_own_modes() {
     assert_eq!(run(&config, &format!("keys new --file {}", keys.display())), Exit::Fine);
     assert_eq!(run(&config, &format!("keys new --file {}", keys.display())), Exit::Failed);
     assert_eq!(run(&config, "fly"), Exit::Usage);
+    // It lists no keys.
+    assert_eq!(run(&config, "connect --token t.token --interactive"), Exit::Usage);
     // It is measured too, although there is nothing by hand to compare it with.
     assert_eq!(run(&config, "bench --scene long --seconds 1"), Exit::Fine);
     assert_eq!(run(&config, "bench --scene many --seconds 1"), Exit::Fine);

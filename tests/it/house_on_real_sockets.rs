@@ -138,6 +138,12 @@ fn bots_over_a_bad_link_on_real_sockets_lose_datagrams_and_no_state() {
     assert_eq!(bad["link"]["crowded_out"], 0, "{bad}");
     // The way there and the way back take 50 ms each.
     assert!(bad["input_to_state_ms"]["p50"].as_u64() >= Some(100), "{bad}");
+    let unknown = "the gate has no mode `chess`; it has skirmish, duel, melee, war";
+    let (code, object) =
+        program.json(&format!("token issue --gate {} --mode chess --out c.token", up.gate()));
+    assert!(code == 1 && object["error"].as_str().is_some_and(|error| error.ends_with(unknown)), "{object}");
+    let (code, table, _) = program.person(&format!("bots --gate {} --players 2 --mode chess", up.gate()));
+    assert!(code == 1 && table.ends_with(&format!("2 times: {unknown}\n")), "{table}");
     let (code, clean) = bots("");
     assert_eq!((code, &clean["link"]), (0, &Json::Null), "{clean}");
 }
