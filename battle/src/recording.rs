@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tiltyard_cluster::BattleId;
 use tiltyard_replay::{Ended, FileWriter, Header, Sealed, Settings, WriteError};
 use tracing::{error, info, warn};
 
@@ -30,7 +31,7 @@ const CHECKPOINT_TICKS: u32 = 3;
 /// older one is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
-    battle: u64,
+    battle: BattleId,
     epoch: u32,
 }
 
@@ -163,7 +164,7 @@ impl RecorderHandle {
     /// Begins a battle's recording.
     #[must_use]
     pub fn open(&self, header: Header, settings: Settings) -> RoomRecording {
-        let key = Key { battle: header.battle, epoch: settings.epoch };
+        let key = Key { battle: BattleId(header.battle), epoch: settings.epoch };
         let mut room = RoomRecording {
             key,
             queue: self.queue.clone(),
@@ -171,7 +172,7 @@ impl RecorderHandle {
             counters: self.counters.clone(),
             lost: false,
         };
-        let path = self.path(key.battle, key.epoch);
+        let path = self.path(key.battle.0, key.epoch);
         room.give(Job::Open { key, path, header: Box::new(header), settings });
         room
     }
@@ -213,7 +214,7 @@ impl RoomRecording {
             self.lost = true;
             self.counters.queue_full.fetch_add(1, Ordering::Relaxed);
             let Key { battle, epoch } = self.key;
-            warn!(battle, epoch, "the recording queue is full: this recording is incomplete");
+            warn!(%battle, epoch, "the recording queue is full: this recording is incomplete");
         }
     }
 }
@@ -290,7 +291,7 @@ impl WriterThread {
                 }
                 // Counted when the battle ends.
                 Err(error) => {
-                    warn!(battle = key.battle, path = %path.display(), %error, "no recording of this battle");
+                    warn!(battle = %key.battle, path = %path.display(), %error, "no recording of this battle");
                 }
             },
             Job::Tick { key, tick, record, hash } => {
@@ -309,8 +310,8 @@ impl WriterThread {
                     let sealed = file.writer.finish(ended, &outcome, final_hash);
                     let (battle, path) = (key.battle, file.writer.path().display());
                     match &sealed {
-                        Ok(sealed) => info!(battle, %path, bytes = sealed.bytes, "recording closed"),
-                        Err(error) => warn!(battle, %path, %error, "recording is incomplete"),
+                        Ok(sealed) => info!(%battle, %path, bytes = sealed.bytes, "recording closed"),
+                        Err(error) => warn!(%battle, %path, %error, "recording is incomplete"),
                     }
                     sealed.ok()
                 });
@@ -323,7 +324,7 @@ impl WriterThread {
                 if let Some(mut file) = self.files.remove(&key)
                     && let Err(error) = file.writer.sync()
                 {
-                    warn!(battle = key.battle, epoch = key.epoch, %error, "the start of a recording is lost");
+                    warn!(battle = %key.battle, epoch = key.epoch, %error, "the start of a recording is lost");
                 }
                 self.counters.incomplete.fetch_add(1, Ordering::Relaxed);
                 run(then, None);
@@ -338,7 +339,7 @@ impl WriterThread {
         if let Err(error) = write(&mut file.writer)
             && !std::mem::replace(&mut file.reported, true)
         {
-            warn!(battle = key.battle, epoch = key.epoch, %error, "recording is incomplete from here on");
+            warn!(battle = %key.battle, epoch = key.epoch, %error, "recording is incomplete from here on");
         }
     }
 
@@ -347,7 +348,7 @@ impl WriterThread {
             if let Err(error) = file.writer.sync()
                 && !std::mem::replace(&mut file.reported, true)
             {
-                warn!(battle = key.battle, epoch = key.epoch, %error, "recording is incomplete from here on");
+                warn!(battle = %key.battle, epoch = key.epoch, %error, "recording is incomplete from here on");
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Settling: results leave the outbox for a lobby's store, again and again until one says that it is done.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tiltyard_cluster::control::{LobbyCalls, SettleAnswer, Settlement};
 use tiltyard_cluster::node::{LobbyRecord, View};
+use tiltyard_cluster::{BattleId, Epoch};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
@@ -24,9 +26,10 @@ pub(crate) async fn settle_for_ever(
     deposited: Arc<Notify>,
 ) {
     let mut pause = RETRY_MIN;
+    let mut unknown = BTreeSet::new();
     let mut listed = lobbies.subscribe();
     loop {
-        let left = settle_waiting(&outbox, &lobbies, &*calls).await;
+        let left = settle_waiting(&outbox, &lobbies, &*calls, &mut unknown).await;
         if left == 0 {
             pause = RETRY_MIN;
             deposited.notified().await;
@@ -43,7 +46,12 @@ pub(crate) async fn settle_for_ever(
 }
 
 /// Tries every result that waits once; returns how many still wait.
-async fn settle_waiting(outbox: &Outbox, lobbies: &View<LobbyRecord>, calls: &dyn LobbyCalls) -> usize {
+async fn settle_waiting(
+    outbox: &Outbox,
+    lobbies: &View<LobbyRecord>,
+    calls: &dyn LobbyCalls,
+    unknown: &mut BTreeSet<(BattleId, Epoch)>,
+) -> usize {
     let folder = outbox.clone();
     let waiting = match tokio::task::spawn_blocking(move || folder.waiting()).await {
         Ok(Ok(waiting)) => waiting,
@@ -55,7 +63,7 @@ async fn settle_waiting(outbox: &Outbox, lobbies: &View<LobbyRecord>, calls: &dy
     };
     let mut left = 0;
     for settlement in waiting {
-        if !settle(&settlement, lobbies, calls).await {
+        if !settle(&settlement, lobbies, calls, unknown).await {
             left += 1;
             continue;
         }
@@ -71,7 +79,12 @@ async fn settle_waiting(outbox: &Outbox, lobbies: &View<LobbyRecord>, calls: &dy
 }
 
 /// Whether the outbox may forget a result.
-async fn settle(settlement: &Settlement, lobbies: &View<LobbyRecord>, calls: &dyn LobbyCalls) -> bool {
+async fn settle(
+    settlement: &Settlement,
+    lobbies: &View<LobbyRecord>,
+    calls: &dyn LobbyCalls,
+    unknown: &mut BTreeSet<(BattleId, Epoch)>,
+) -> bool {
     let battle = settlement.battle;
     for lobby in lobbies.current().records.values() {
         match calls.settle(&lobby.peer(), settlement).await {
@@ -84,7 +97,10 @@ async fn settle(settlement: &Settlement, lobbies: &View<LobbyRecord>, calls: &dy
                 return true;
             }
             Ok(SettleAnswer::Unknown) => {
-                warn!(%battle, lobby = %lobby.id, "no lobby row for this battle yet");
+                // Once for each: it is asked again for as long as the node lives.
+                if unknown.insert((battle, settlement.epoch)) {
+                    warn!(%battle, lobby = %lobby.id, "no lobby row for this battle yet");
+                }
             }
             Ok(SettleAnswer::TryLater) => {
                 debug!(%battle, lobby = %lobby.id, "the store is away");

@@ -262,7 +262,7 @@ impl<G: Game> Worker<G> {
             return;
         }
         let player = client.player;
-        let span = info_span!(parent: room.span(), "connection", %connection, seat = seat.0, player);
+        let span = info_span!(parent: room.span(), "connection", %connection, seat = seat.0, player = format_args!("{player:016x}"));
         span.in_scope(|| info!(from = %client.from, feed = ?client.feed, "player connected"));
         self.seated.insert(connection, Sitting { battle: client.battle, seat, span });
         self.flush(server, now_us);
