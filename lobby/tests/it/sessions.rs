@@ -48,6 +48,11 @@ async fn a_guest_gets_the_name_asked_for_or_one_from_the_house() {
     let mut client = house.greeted().await;
     client.send(login(Some("   "))).await;
     assert_eq!(client.code().await, "name");
+    // A mark that turns what follows, a joint that nobody sees, a new line, a tag.
+    for hidden in ["A\u{202e}B", "A\u{2066}", "A\u{200d}B", "A\u{2028}B", "A\u{e0041}"] {
+        client.send(login(Some(hidden))).await;
+        assert_eq!(client.code().await, "name", "{hidden:?}");
+    }
     client.send(login(Some(" Ada "))).await;
     let GateMessage::LoggedIn(logged_in) = client.next().await else { panic!("no login") };
     assert_eq!(logged_in.name.as_str(), "Ada");
