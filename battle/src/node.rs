@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -36,6 +36,8 @@ pub struct NodeConfig {
     pub id: NodeId,
     /// Where players reach it: with port 0 each worker takes a free one, else the ports from this one upwards.
     pub listen: SocketAddr,
+    /// The address that players are told, with the ports of `listen`; that of `listen` if nothing.
+    pub advertise: Option<IpAddr>,
     /// Where lobbies reach it.
     pub control: SocketAddr,
     /// Worker threads, 1 to 256.
@@ -75,8 +77,8 @@ pub enum NodeError {
         source: io::Error,
     },
     /// Players would be told an address that leads nowhere.
-    #[error("players cannot connect to {0}: listen on an address that they can reach")]
-    Unspecified(SocketAddr),
+    #[error("players cannot connect to {0}: advertise an address that they can reach")]
+    Unspecified(IpAddr),
     /// The directory does not take the node.
     #[error("registering: {0}")]
     Register(#[from] RegisterError),
@@ -121,8 +123,9 @@ impl<G: Game> Node<G> {
             let what = what.to_owned();
             move |source| NodeError::Io { what, source }
         };
-        if config.listen.ip().is_unspecified() {
-            return Err(NodeError::Unspecified(config.listen));
+        let told = config.advertise.unwrap_or(config.listen.ip());
+        if told.is_unspecified() {
+            return Err(NodeError::Unspecified(told));
         }
         let protocol_hash = Registry::of::<G>()?.protocol_hash::<G>().0;
         let outbox = Outbox::open(&config.outbox).map_err(io("the outbox's folder"))?;
@@ -278,7 +281,9 @@ async fn start_workers<G: Game>(
         let thread = WorkerThread::start(listen, server, Box::new(on_ended)).await;
         let thread = thread
             .map_err(|source| NodeError::Io { what: format!("the worker's socket {listen}"), source })?;
-        workers.push(Worker { orders: thread.orders, address: thread.address, status: thread.status });
+        // Players are told the address; what comes to the socket is the router's business.
+        let address = SocketAddr::new(config.advertise.unwrap_or(listen.ip()), thread.address.port());
+        workers.push(Worker { orders: thread.orders, address, status: thread.status });
         threads.push(thread.thread);
     }
     let placement =

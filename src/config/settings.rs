@@ -5,7 +5,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::value::{LogFilter, Place, Raw, SecretPlace, Value};
+use super::value::{Advertised, LogFilter, Place, Raw, SecretPlace, Value};
 
 /// One setting as the table knows it.
 #[derive(Debug)]
@@ -115,8 +115,9 @@ macro_rules! settings {
 
 settings! {
     {
-        /// Battle seeds, battle ids and the bots' decisions follow from it: one seed, one run.
-        seed: u64 = 1, 0..=9223372036854775807;
+        /// Battle seeds, battle ids and the bots' decisions follow from it: one seed, one run. 0: `up` draws one at each
+        /// start, so that nobody can foretell its battles; `demo` takes 1.
+        seed: u64 = 0, 0..=9223372036854775807;
         /// Folder for everything that is kept: keys, results, recordings, outbox. Made when missing.
         data: Place = Place::new("tiltyard-data");
         /// Which log lines go to standard error: a level, or levels by module.
@@ -205,6 +206,9 @@ settings! {
         /// Where players reach a node (UDP). Every worker has its own socket: with port 0 any free one, else the
         /// ports from this one upwards, node after node.
         listen: SocketAddr = loopback(0);
+        /// The address that players are told, with the ports of listen: needed to listen on all addresses
+        /// (0.0.0.0), and where players come through a router. Empty: that of listen.
+        advertise: Advertised = Advertised(None);
         /// Worker threads a node; each steps its battles on one core. 0: one for each core.
         workers: u16 = 0, 0..=256;
         /// Ticks a second.

@@ -1,6 +1,6 @@
 //! The types a setting can have: how each is read from TOML and from text, checked and written back.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use toml_edit::Value as Toml;
@@ -149,6 +149,30 @@ impl Value for SocketAddr {
     }
 }
 
+/// The address that players are told instead of the one that is listened on; none when it was left empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advertised(pub Option<IpAddr>);
+
+impl Value for Advertised {
+    const KIND: &'static str = "an address without a port, such as \"203.0.113.7\"";
+
+    fn from_toml(value: &Toml) -> Option<Self> {
+        value.as_str().and_then(Self::from_text)
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let address = match text.trim() {
+            "" => None,
+            text => Some(text.parse::<IpAddr>().ok()?),
+        };
+        address.is_none_or(|address| !address.is_unspecified()).then_some(Self(address))
+    }
+
+    fn to_toml(&self) -> Toml {
+        self.0.map(|address| address.to_string()).unwrap_or_default().into()
+    }
+}
+
 impl Value for Vec<String> {
     const KIND: &'static str = "a list of texts";
 
@@ -285,6 +309,16 @@ mod tests {
             Err("wants true or false, found the text \"true\"".into())
         );
         assert_eq!(text::<bool>("yes", None), Err("wants true or false, found \"yes\"".into()));
+    }
+
+    #[test]
+    fn what_players_are_told_leads_somewhere() {
+        let told = |address: &str| text::<Advertised>(address, None).map(|told| told.0);
+        assert_eq!(told(""), Ok(None));
+        assert_eq!(told(" 2001:db8::1 "), Ok(Some("2001:db8::1".parse().unwrap())));
+        for nowhere in ["0.0.0.0", "::", "203.0.113.7:1", "localhost"] {
+            assert!(told(nowhere).is_err(), "{nowhere}");
+        }
     }
 
     #[test]

@@ -138,6 +138,9 @@ impl DemoArgs {
         let free = Config::default().battle.listen;
         (config.gate.listen, config.http.listen) = (free, free);
         (config.control.listen, config.battle.listen) = (free, free);
+        config.battle.advertise = Config::default().battle.advertise;
+        // Without a seed of its own every demo is the same one.
+        config.seed = config.seed.max(1);
         // The bots come from this machine, whatever others may.
         config.gate.limit_loopback = false;
         config.token.expiry_seconds = PATIENCE.as_secs() as u32;

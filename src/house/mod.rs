@@ -42,6 +42,7 @@ impl<G: Game> House<G> {
     /// # Errors
     /// A folder, an address or the store is refused; the message names it.
     pub async fn start(plan: &Plan) -> anyhow::Result<Self> {
+        plan.check()?;
         let store = open_store(plan.store.clone()).await?;
         // Nobody else uses the data folder once the store is open.
         plan.take_over_outboxes().with_context(|| plan.outbox.display().to_string())?;

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tiltyard_battle::NodeConfig;
 use tiltyard_cluster::NodeId;
 use tiltyard_cluster::control::{ClusterKeys as ControlKeys, ClusterSecret};
@@ -111,12 +111,44 @@ impl Plan {
         Ok(())
     }
 
+    /// Refuses what would go wrong later, when more is under way: addresses that are taken, and a seed that would give
+    /// the numbers of recorded battles again.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        let config = &self.config;
+        let listeners = [
+            ("gate.listen", config.gate.listen),
+            ("http.listen", config.http.listen),
+            ("control.listen", config.control.listen),
+        ];
+        for (setting, address) in listeners {
+            TcpListener::bind(address).with_context(|| format!("{setting}: cannot listen at {address}"))?;
+        }
+        if config.battle.listen.ip().is_unspecified() && config.battle.advertise.0.is_none() {
+            let listen = config.battle.listen;
+            let text = format!("battle.listen: players cannot connect to {listen}: set battle.advertise too");
+            return Err(Usage(text).into());
+        }
+        let Some(store) = self.store.as_ref().filter(|store| config.seed != 0 && !store.exists()) else {
+            return Ok(());
+        };
+        let of_a_battle = |entry: fs::DirEntry| entry.path().extension().is_some_and(|it| it == "replay");
+        if fs::read_dir(&self.recordings).is_ok_and(|entries| entries.flatten().any(of_a_battle)) {
+            let (recordings, store, seed) = (self.recordings.display(), store.display(), config.seed);
+            bail!(
+                "{recordings} has recordings of battles, and {store} is not there: with seed = {seed} their numbers \
+                 would be given again. Restore the store, move the recordings away, or set no seed"
+            );
+        }
+        Ok(())
+    }
+
     pub(super) fn node_config(&self, number: u16) -> NodeConfig {
         let config = &self.config;
         let workers = config.workers();
         NodeConfig {
             id: NodeId::parse(&format!("node-{number}")).expect("letters, a dash and a number are a name"),
             listen: ports_for(config.battle.listen, u32::from(number - 1) * u32::from(workers)),
+            advertise: config.battle.advertise.0,
             control: SocketAddr::new(config.control.listen.ip(), 0),
             workers,
             battles_max: config.battle.battles_max,
@@ -152,7 +184,10 @@ impl Plan {
                 self.keys.previous.as_ref().map(token_key),
             ),
             cluster_keys: self.cluster_keys(),
-            seed: config.seed,
+            seed: match config.seed {
+                0 => u64::from_le_bytes(system_random()),
+                seed => seed,
+            },
             modes,
             gate_limits: GateLimits {
                 connections_per_address_max: config.gate.connections_per_address_max as usize,
@@ -201,6 +236,8 @@ fn ports_for(listen: SocketAddr, further: u32) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use tiltyard_engine::skirmish::Skirmish;
 
     use super::*;
@@ -237,6 +274,43 @@ mod tests {
         assert!(place(1, "a.json").exists() && place(2, "b.json").exists());
         assert_eq!(fs::read_to_string(place(1, "c.json")).unwrap(), "c.json");
         assert!(!plan.node_config(3).outbox.exists());
+    }
+
+    #[test]
+    fn a_seed_that_would_give_numbers_again_and_a_taken_port_are_refused_before_anything_starts() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plan = Plan::new(Config::default(), ClusterKeys::generate(0).unwrap());
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        (plan.config.gate.listen, plan.config.http.listen) = (free, free);
+        (plan.config.control.listen, plan.config.seed) = (free, 5);
+        plan.recordings = folder.path().to_owned();
+        plan.store = Some(folder.path().join("lobby.redb"));
+        plan.check().unwrap();
+        fs::write(folder.path().join("0000000000000001-1.replay"), "").unwrap();
+        let said = plan.check().unwrap_err().to_string();
+        assert!(said.contains("lobby.redb is not there: with seed = 5"), "{said}");
+        plan.config.seed = 0;
+        plan.check().unwrap();
+        plan.config.seed = 5;
+        fs::write(folder.path().join("lobby.redb"), "").unwrap();
+        plan.check().unwrap();
+        plan.config.battle.listen = "0.0.0.0:0".parse().unwrap();
+        assert!(plan.check().unwrap_err().to_string().starts_with("battle.listen: players cannot"));
+        plan.config.battle.advertise.0 = Some(Ipv4Addr::LOCALHOST.into());
+        plan.check().unwrap();
+        let taken = TcpListener::bind(free).unwrap();
+        plan.config.http.listen = taken.local_addr().unwrap();
+        let said = plan.check().unwrap_err().to_string();
+        assert_eq!(said, format!("http.listen: cannot listen at {}", plan.config.http.listen));
+    }
+
+    #[test]
+    fn a_house_without_a_seed_draws_one() {
+        let mut plan = Plan::new(Config::default(), ClusterKeys::generate(0).unwrap());
+        let seed = |plan: &Plan| plan.lobby_config::<Skirmish>().unwrap().seed;
+        assert_ne!(seed(&plan), seed(&plan));
+        plan.config.seed = 7;
+        assert_eq!((seed(&plan), seed(&plan)), (7, 7));
     }
 
     #[test]

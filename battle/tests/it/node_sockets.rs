@@ -7,12 +7,14 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tiltyard_battle::{Node, NodeConfig, Recorder};
+use tiltyard_battle::{Node, NodeConfig, NodeError, Recorder};
 use tiltyard_cluster::control::{
     BattleEnd, ClusterKeys, ClusterSecret, ControlServer, Handlers, LobbyHandler, SettleAnswer, Settlement,
 };
 use tiltyard_cluster::directory::{Directory, MemoryDirectory};
-use tiltyard_cluster::node::{Keyspace, LobbyRecord, Registration, RegistrationConfig};
+use tiltyard_cluster::node::{
+    Keyspace, LobbyRecord, NodeRecord, Record as _, Registration, RegistrationConfig,
+};
 use tiltyard_cluster::{BattleId, Clock, Epoch, NodeId};
 
 use tiltyard_replay::Summary;
@@ -25,6 +27,7 @@ fn config(folder: &Path) -> NodeConfig {
     NodeConfig {
         id: NodeId::parse("node-a").unwrap(),
         listen: any,
+        advertise: None,
         control: any,
         workers: 1,
         battles_max: 4,
@@ -113,4 +116,21 @@ async fn a_node_settles_what_the_killed_one_before_it_left_and_settles_it_once()
     let again = Node::<Pushing>::start(config, directory).await.unwrap();
     again.shutdown(Duration::from_millis(100)).await;
     assert!(settled.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_on_all_addresses_is_listed_by_the_one_that_players_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = NodeConfig { listen: "0.0.0.0:0".parse().unwrap(), ..config(folder.path()) };
+    let directory = Arc::new(MemoryDirectory::new());
+    let refused = Node::<Pushing>::start(config.clone(), directory.clone()).await.err().unwrap();
+    assert!(matches!(refused, NodeError::Unspecified(_)), "{refused}");
+    config.advertise = Some("203.0.113.7".parse().unwrap());
+    let node = Node::<Pushing>::start(config, directory.clone()).await.unwrap();
+    let record = directory.range("/tiltyard").await.unwrap().entries.remove(0);
+    let listed = NodeRecord::parse(&record.value).unwrap().addresses;
+    assert_eq!(listed, node.addresses());
+    assert_eq!(listed[0].ip().to_string(), "203.0.113.7");
+    assert_ne!(listed[0].port(), 0);
+    node.shutdown(Duration::from_millis(100)).await;
 }
