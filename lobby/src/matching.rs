@@ -37,19 +37,25 @@ pub(crate) async fn run(house: Arc<House>) {
                 continue;
             }
             Some(mode) = failures.recv() => {
-                if let Some(until) = resting_until.get_mut(mode) {
-                    *until = Instant::now() + house.config.waits.placement_pause;
-                }
+                resting_until[mode] = Instant::now() + house.config.waits.placement_pause;
                 continue;
             }
         }
         drop_absent(&house);
-        for (mode, until) in resting_until.iter().enumerate() {
-            if *until > Instant::now() {
+        for mode in 0..resting_until.len() {
+            if resting_until[mode] > Instant::now() {
                 continue;
             }
             for teams in make_matches(&house, mode) {
                 let Ok(permit) = Arc::clone(&house.placements).acquire_owned().await else { return };
+                while let Ok(mode) = failures.try_recv() {
+                    resting_until[mode] = Instant::now() + house.config.waits.placement_pause;
+                }
+                if resting_until[mode] > Instant::now() {
+                    // Where one found no node, thousands behind it are not told that they have a match.
+                    teams.iter().flatten().for_each(|ticket| house.give_back(ticket));
+                    continue;
+                }
                 let (house, failed) = (Arc::clone(&house), failed.clone());
                 let span = tracing::info_span!("match", mode = %house.config.modes[mode].name);
                 let placing = async move {

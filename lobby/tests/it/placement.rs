@@ -101,6 +101,22 @@ async fn after_three_refusals_the_tickets_return_with_their_age_and_are_placed_l
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_a_long_queue_without_a_node_only_the_first_are_told_of_a_match() {
+    let mut house = House::new(0).await;
+    house.add_node("drains", |record| record.draining = true).await;
+    let mut clients = house.queued(400, "duel").await;
+    tokio::time::sleep(config().waits.placement_pause + SECOND / 2).await;
+    assert!(house.lobby.counter("matches") >= 200);
+    let told = house.lobby.counter("matches_returned");
+    assert!((2..=70).contains(&told), "{told} of 200");
+    // None of them is lost.
+    house.add_node("good", |record| record.load.battles_max = 1_000).await;
+    for client in &mut clients {
+        client.ready().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_returned_ticket_is_served_before_those_that_came_later() {
     let house = House::new(1).await;
     house.plan(Plan::Refuse(Refusal::Full));
