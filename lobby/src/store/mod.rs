@@ -4,9 +4,11 @@
 //! A call that failed with [`StoreError::Unavailable`] may have happened; each can be repeated without harm.
 
 mod embedded;
+mod place;
 mod row;
 
 pub use embedded::EmbeddedStore;
+pub use place::OpenError;
 pub use row::{Account, BattleResult, BattleRow, BattleState, RowSeat};
 
 use std::net::SocketAddr;
