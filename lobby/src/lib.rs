@@ -13,6 +13,7 @@ mod keys;
 mod lobby;
 mod matching;
 pub mod matchmaker;
+mod names;
 mod numbers;
 mod presence;
 mod queue;
