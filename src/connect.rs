@@ -194,3 +194,21 @@ fn describe(report: &Report, addresses: &str) -> String {
         report.desyncs,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use tiltyard_netcode::{CloseReason, DenyReason};
+
+    use super::*;
+
+    #[test]
+    fn whom_no_node_answers_learns_where_he_asked_and_why_that_may_be() {
+        let report = Report { over: Some(Over::Closed(CloseReason::Unreachable)), ..Report::default() };
+        let said = describe(&report, "192.0.2.1:7");
+        for part in ["no node answered at 192.0.2.1:7", "the house is down", "cannot open", "token issue"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        let refused = Report { over: Some(Over::Refused(DenyReason::NotHere)), ..Report::default() };
+        assert!(!describe(&refused, "192.0.2.1:7").contains("no node answered"));
+    }
+}

@@ -226,6 +226,12 @@ fn ctrl_c_during_a_battle_on_real_sockets_leaves_closed_recordings_and_results()
     let (row, busy) = stored(&program, battle);
     assert_eq!((row.result.map(|result| result.ended), busy), (Some(BattleEnd::Aborted), false));
     end(player);
+
+    // Now nobody answers, and that is said while it is waited for.
+    let (code, said, beside) = program.person("connect --token t.token --seconds 2");
+    assert_eq!(code, 1, "{said}");
+    assert!(beside.starts_with("waiting for the node at 127.0.0.1:"), "{beside}");
+    assert!(said.starts_with("left before any node answered"), "{said}");
 }
 
 #[test]
