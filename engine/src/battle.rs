@@ -106,8 +106,8 @@ impl<G: Game> Battle<G> {
     }
 
     /// Makes the state what it was when `save` was taken, in place: the same inputs then give the same hashes as in
-    /// the battle that was never interrupted. Cost: one memory copy, plus hecs' spawn or despawn for each row that
-    /// is too few or too many.
+    /// the battle that was never interrupted. Cost: one memory copy of the columns that differ, plus hecs' spawn for
+    /// each row above the most that the battle ever had.
     ///
     /// # Panics
     /// If the save is not of this game.

@@ -81,24 +81,26 @@ pub(crate) struct KindOps {
     pub(crate) reserve: fn(&mut hecs::World, u32),
     pub(crate) spawn_default: fn(&mut hecs::World) -> Entity,
     pub(crate) queue: fn() -> Box<dyn Any + Send>,
-    pub(crate) spawn_queued: fn(&dyn Any, u32, ActorId, &mut hecs::World) -> Entity,
+    /// Makes a row of a queue's place, in the spare row of this handle or in a new one behind all others.
+    pub(crate) spawn_queued: fn(&dyn Any, u32, ActorId, Option<Entity>, &mut hecs::World) -> Entity,
     pub(crate) clear_queue: fn(&mut dyn Any),
 }
 
 /// Calls back with a column's bytes.
-pub(crate) type ShowBytes = fn(&Archetype, &mut dyn FnMut(&[u8]));
+pub(crate) type ShowBytes = fn(&Archetype, usize, &mut dyn FnMut(&[u8]));
 
-/// What is done to a column whose type is no longer known.
+/// What is done to a column whose type is no longer known. Each is told how many rows are in use; behind them there
+/// may be spare ones.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ColumnOps {
     /// Shows the column's bytes, row after row.
     pub(crate) show: ShowBytes,
-    /// Overwrites the column.
+    /// Overwrites the column with as many rows as the bytes have.
     pub(crate) load: fn(&Archetype, &[u8]),
     /// Moves the rows that are not in the ascending list to the front, keeping their order.
-    pub(crate) compact: fn(&Archetype, &[u32]),
+    pub(crate) compact: fn(&Archetype, usize, &[u32]),
     /// Brings every float to its stored form and hashes the column, in one borrow of it.
-    pub(crate) close: fn(&Archetype) -> u64,
+    pub(crate) close: fn(&Archetype, usize) -> u64,
 }
 
 /// Collects the records of one kind.
@@ -173,8 +175,8 @@ impl Registry {
     fn add<K: Kind>(&mut self, singleton: bool) {
         let mut columns = RegistryColumns::default();
         K::columns(&mut columns);
-        let ids = ColumnEntry::of::<ActorId>("ActorId", &ACTOR_ID_FIELDS, |archetype| {
-            hash_column(bytemuck::cast_slice(&read::<ActorId>(archetype)))
+        let ids = ColumnEntry::of::<ActorId>("ActorId", &ACTOR_ID_FIELDS, |archetype, rows| {
+            hash_column(bytemuck::cast_slice(&read::<ActorId>(archetype)[..rows]))
         });
         for (index, column) in columns.columns.iter().enumerate() {
             if columns.columns[..index].iter().any(|other| other.type_id == column.type_id) {
@@ -264,7 +266,7 @@ impl ColumnEntry {
     fn of<T: bytemuck::Pod + Send + Sync>(
         record: &'static str,
         fields: &'static [Field],
-        close: fn(&Archetype) -> u64,
+        close: fn(&Archetype, usize) -> u64,
     ) -> Self {
         Self {
             record,
@@ -272,11 +274,12 @@ impl ColumnEntry {
             fields,
             size: size_of::<T>(),
             ops: ColumnOps {
-                show: |archetype, see| see(bytemuck::cast_slice(&read::<T>(archetype))),
+                show: |archetype, rows, see| see(bytemuck::cast_slice(&read::<T>(archetype)[..rows])),
                 load: |archetype, bytes| {
-                    bytemuck::cast_slice_mut(&mut write::<T>(archetype)).copy_from_slice(bytes);
+                    let mut column = write::<T>(archetype);
+                    bytemuck::cast_slice_mut(&mut column)[..bytes.len()].copy_from_slice(bytes);
                 },
-                compact: |archetype, dead| compact(&mut write::<T>(archetype), dead),
+                compact: |archetype, rows, dead| compact(&mut write::<T>(archetype)[..rows], dead),
                 close,
             },
         }
@@ -289,9 +292,12 @@ impl KindOps {
             reserve: |world, rows| world.reserve::<K::Bundle>(rows),
             spawn_default: |world| world.spawn(K::default().bundle(ActorId::NONE)),
             queue: || Box::new(Vec::<K>::new()),
-            spawn_queued: |queue, place, id, world| {
+            spawn_queued: |queue, place, id, spare, world| {
                 let queue = queue.downcast_ref::<Vec<K>>().expect("a queue holds the rows of its kind");
-                world.spawn(queue[place as usize].bundle(id))
+                let row = queue[place as usize].bundle(id);
+                let Some(spare) = spare else { return world.spawn(row) };
+                world.insert(spare, row).expect("a row's handle lives as long as the row");
+                spare
             },
             clear_queue: |queue| {
                 queue.downcast_mut::<Vec<K>>().expect("a queue holds the rows of its kind").clear();
@@ -310,13 +316,13 @@ pub(crate) fn write<T: Send + Sync + 'static>(archetype: &Archetype) -> hecs::Ar
     archetype.get::<&mut T>().expect("a kind's archetype has the kind's columns")
 }
 
-fn close_column<T: Record>(archetype: &Archetype) -> u64 {
+fn close_column<T: Record>(archetype: &Archetype, rows: usize) -> u64 {
     if const { has_floats(T::FIELDS) } {
         let mut column = write::<T>(archetype);
-        T::canonicalise_rows(&mut column);
-        hash_column(bytemuck::cast_slice(&column))
+        T::canonicalise_rows(&mut column[..rows]);
+        hash_column(bytemuck::cast_slice(&column[..rows]))
     } else {
-        hash_column(bytemuck::cast_slice(&read::<T>(archetype)))
+        hash_column(bytemuck::cast_slice(&read::<T>(archetype)[..rows]))
     }
 }
 

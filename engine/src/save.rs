@@ -124,9 +124,9 @@ impl Save {
         self.bytes.resize(total, 0);
         let mut rest = &mut self.bytes[..];
         for (index, kind) in registry.kinds().iter().enumerate() {
-            let archetype = world.archetype(index);
+            let (archetype, rows) = (world.archetype(index), self.counts[index] as usize);
             for column in &kind.columns {
-                (column.ops.show)(archetype, &mut |bytes| {
+                (column.ops.show)(archetype, rows, &mut |bytes| {
                     let (here, after) = std::mem::take(&mut rest).split_at_mut(bytes.len());
                     here.copy_from_slice(bytes);
                     rest = after;
@@ -140,16 +140,18 @@ impl Save {
         assert_eq!(self.counts.len(), world.kinds.len(), "a save goes back into a battle of its own game");
         world.tick = self.tick;
         world.next_actor = self.next_actor;
-        let mut rest = &self.bytes[..];
+        let (mut rest, mut sums) = (&self.bytes[..], &self.hashes.parts()[1..]);
         for index in 0..self.counts.len() {
             let rows = self.counts[index] as usize;
             world.resize(index, rows);
-            let archetype = world.archetype(index);
-            for column in &world.registry().kinds()[index].columns {
-                let (here, after) = rest.split_at(rows * column.size);
-                (column.ops.load)(archetype, here);
+            let columns = world.registry().kinds()[index].columns.len();
+            for place in 0..columns {
+                let size = world.registry().kinds()[index].columns[place].size;
+                let (here, after) = rest.split_at(rows * size);
+                world.load(index, place, here, sums[1 + place]);
                 rest = after;
             }
+            sums = &sums[1 + columns..];
         }
         assert!(rest.is_empty());
     }

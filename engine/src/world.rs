@@ -3,6 +3,9 @@
 //! Each kind has one archetype, made at battle start. Rows are appended by spawns and taken away by stable
 //! compaction at fixed points of the tick, so that the order of rows is a function of the state and never of its
 //! history. hecs' entities are row handles and nothing else: nobody outside this file sees one.
+//!
+//! A row that is taken away stays in hecs as a spare one behind those in use, for the next spawn: hecs' own despawn
+//! would cost more than all the rest of a rollback. Nobody outside this file sees a spare row either.
 
 use std::any::TypeId;
 use std::marker::PhantomData;
@@ -48,8 +51,10 @@ pub struct World {
 pub(crate) struct KindRows {
     /// Where hecs keeps the kind's columns.
     archetype: usize,
-    /// The handle of each row.
+    /// The handle of each row, spare ones included.
     entities: Vec<Entity>,
+    /// How many rows are in use.
+    rows: usize,
     /// The hash of each column as it was last computed.
     sums: Vec<u64>,
     /// One bit a column: it may have been written to since. Systems share the world, so it is atomic.
@@ -68,8 +73,8 @@ impl World {
             if kind.singleton {
                 entities.push((kind.ops.spawn_default)(&mut ecs));
             }
-            let sums = vec![0; kind.columns.len()];
-            kinds.push(KindRows { archetype: before, entities, sums, written: AtomicU64::new(ALL) });
+            let (rows, sums) = (entities.len(), vec![0; kind.columns.len()]);
+            kinds.push(KindRows { archetype: before, entities, rows, sums, written: AtomicU64::new(ALL) });
         }
         Self { tick: Tick::ZERO, next_actor: 1, kinds, registry, ecs, dead_rows: Vec::new() }
     }
@@ -92,7 +97,11 @@ impl World {
     /// If the kind is not registered in `Game::components`.
     #[must_use]
     pub fn rows<K: Kind>(&self) -> Rows<'_, K> {
-        Rows { archetype: self.archetype(self.position::<K>()), kind: PhantomData }
+        self.rows_of(self.position::<K>())
+    }
+
+    fn rows_of<K>(&self, index: usize) -> Rows<'_, K> {
+        Rows { archetype: self.archetype(index), len: self.kinds[index].rows, kind: PhantomData }
     }
 
     fn position<K: Kind>(&self) -> usize {
@@ -134,9 +143,13 @@ impl World {
             return Err(StageError::Actors);
         }
         let id = self.take_id();
+        assert_eq!(
+            self.kinds[index].rows,
+            self.kinds[index].entities.len(),
+            "no row is taken away before tick 1"
+        );
         let entity = self.ecs.spawn(row.bundle(id));
-        self.kinds[index].entities.push(entity);
-        self.kinds[index].touch(ALL);
+        self.kinds[index].push(entity);
         Ok(id)
     }
 
@@ -160,10 +173,10 @@ impl World {
             }
             room -= 1;
             let id = self.take_id();
-            let kind = &self.registry.kinds()[spawn.kind];
-            let entity = (kind.ops.spawn_queued)(&*queues[spawn.kind].rows, spawn.place, id, &mut self.ecs);
-            self.kinds[spawn.kind].entities.push(entity);
-            self.kinds[spawn.kind].touch(ALL);
+            let (kind, rows) = (&self.registry.kinds()[spawn.kind], &mut self.kinds[spawn.kind]);
+            let spare = rows.entities.get(rows.rows).copied();
+            let queue = &*queues[spawn.kind].rows;
+            rows.push((kind.ops.spawn_queued)(queue, spawn.place, id, spare, &mut self.ecs));
         }
         changes.clear();
     }
@@ -173,7 +186,8 @@ impl World {
             return;
         }
         for (index, kind) in self.registry.kinds().iter().enumerate() {
-            if kind.singleton || self.kinds[index].entities.is_empty() {
+            let before = self.kinds[index].rows;
+            if kind.singleton || before == 0 {
                 continue;
             }
             let archetype = self
@@ -183,34 +197,47 @@ impl World {
                 .expect("archetypes are made at battle start");
             self.dead_rows.clear();
             let rows = read::<ActorId>(archetype);
-            self.dead_rows
-                .extend(ids.iter().filter_map(|id| rows.binary_search(id).ok()).map(|row| row as u32));
+            let rows_of = ids.iter().filter_map(|id| rows[..before].binary_search(id).ok());
+            self.dead_rows.extend(rows_of.map(|row| row as u32));
             drop(rows);
             if self.dead_rows.is_empty() {
                 continue;
             }
             for column in &kind.columns {
-                (column.ops.compact)(archetype, &self.dead_rows);
+                (column.ops.compact)(archetype, before, &self.dead_rows);
             }
             self.kinds[index].touch(ALL);
-            let kept = self.kinds[index].entities.len() - self.dead_rows.len();
-            for entity in self.kinds[index].entities.drain(kept..).rev() {
-                self.ecs.despawn(entity).expect("a row's handle lives as long as the row");
-            }
+            self.kinds[index].rows -= self.dead_rows.len();
         }
     }
 
     /// Makes the number of rows of a kind fit by the tail; what the rows hold is overwritten by the caller.
     pub(crate) fn resize(&mut self, index: usize, rows: usize) {
-        self.kinds[index].touch(ALL);
-        let kind = &self.registry.kinds()[index];
-        let entities = &mut self.kinds[index].entities;
-        while entities.len() > rows {
-            let entity = entities.pop().expect("there are more rows than wanted");
-            self.ecs.despawn(entity).expect("a row's handle lives as long as the row");
+        let kind = &mut self.kinds[index];
+        if kind.rows == rows {
+            return;
         }
-        while entities.len() < rows {
-            entities.push((kind.ops.spawn_default)(&mut self.ecs));
+        kind.touch(ALL);
+        kind.rows = rows;
+        while kind.entities.len() < rows {
+            kind.entities.push((self.registry.kinds()[index].ops.spawn_default)(&mut self.ecs));
+        }
+    }
+
+    /// Overwrites a column with bytes whose hash is `sum`, unless it holds them already: many columns of a battle are
+    /// the same for long, and to borrow one costs as much as to copy a kilobyte.
+    pub(crate) fn load(&mut self, index: usize, place: usize, bytes: &[u8], sum: u64) {
+        let (column, archetype) = (&self.registry.kinds()[index].columns[place], self.archetype(index));
+        let rows = &self.kinds[index];
+        if rows.written.load(Ordering::Relaxed) >> place & 1 == 0 && rows.sums[place] == sum {
+            if cfg!(debug_assertions) {
+                (column.ops.show)(archetype, rows.rows, &mut |held| {
+                    assert!(held == bytes, "{} has two states", column.record)
+                });
+            }
+        } else {
+            rows.touch(1 << place);
+            (column.ops.load)(archetype, bytes);
         }
     }
 
@@ -218,8 +245,8 @@ impl World {
     /// in which it got them back, so that each row gets another one.
     pub(crate) fn deal_rows(&mut self, rng: &mut Rng) {
         for index in 0..self.kinds.len() {
-            let rows = self.kinds[index].len();
-            for left in (1..=rows).rev() {
+            let rows = std::mem::take(&mut self.kinds[index].rows);
+            for left in (1..=self.kinds[index].entities.len()).rev() {
                 let entity = self.kinds[index].entities.swap_remove(rng.below(left as u32) as usize);
                 self.ecs.despawn(entity).expect("a row's handle lives as long as the row");
             }
@@ -233,7 +260,7 @@ impl World {
         for (index, kind) in self.registry.kinds().iter().enumerate() {
             let archetype = self.archetype(index);
             for column in kind.columns.iter().filter(|column| column.has_floats()) {
-                (column.ops.show)(archetype, &mut |bytes| {
+                (column.ops.show)(archetype, self.kinds[index].rows, &mut |bytes| {
                     for (row, bytes) in bytes.chunks_exact(column.size).enumerate() {
                         let field = crate::record::first_unfit_float(column.fields, bytes);
                         if let (Some(field), None) = (field, &found) {
@@ -259,13 +286,14 @@ impl World {
                 .archetypes()
                 .nth(self.kinds[index].archetype)
                 .expect("archetypes are made at battle start");
-            let KindRows { sums, written, .. } = &mut self.kinds[index];
-            into.rows(archetype.len());
+            let KindRows { rows, sums, written, .. } = &mut self.kinds[index];
+            into.rows(*rows as u32);
             for (place, (column, sum)) in kind.columns.iter().zip(sums).enumerate() {
                 if *written.get_mut() >> place & 1 != 0 {
-                    *sum = (column.ops.close)(archetype);
+                    *sum = (column.ops.close)(archetype, *rows);
                 } else {
-                    debug_assert_eq!(*sum, (column.ops.close)(archetype), "{} was written to", column.record);
+                    let again = || (column.ops.close)(archetype, *rows);
+                    debug_assert_eq!(*sum, again(), "{} was written to", column.record);
                 }
                 into.column(*sum);
             }
@@ -300,7 +328,16 @@ impl KindRows {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entities.len()
+        self.rows
+    }
+
+    /// One row more is in use: the first spare one, or a new one of this handle.
+    fn push(&mut self, entity: Entity) {
+        if self.rows == self.entities.len() {
+            self.entities.push(entity);
+        }
+        self.rows += 1;
+        self.touch(ALL);
     }
 }
 
@@ -322,6 +359,7 @@ impl std::fmt::Debug for World {
 #[derive(Clone, Copy)]
 pub struct Rows<'a, K> {
     archetype: &'a Archetype,
+    len: usize,
     kind: PhantomData<K>,
 }
 
@@ -329,19 +367,19 @@ impl<'a, K: Kind> Rows<'a, K> {
     /// How many rows there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.archetype.len() as usize
+        self.len
     }
 
     /// Whether there is no row.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.archetype.is_empty()
+        self.len == 0
     }
 
     /// The actors, ascending.
     #[must_use]
     pub fn ids(&self) -> Column<'a, ActorId> {
-        Column(read(self.archetype))
+        Column { all: read(self.archetype), rows: self.len }
     }
 
     /// The row of an actor, by binary search; nothing if it is gone or of another kind. Rows shift when others go, so
@@ -358,7 +396,7 @@ impl<'a, K: Kind> Rows<'a, K> {
     #[must_use]
     pub fn read<T: Record>(&self) -> Column<'a, T> {
         match self.archetype.get::<&T>() {
-            Some(column) => Column(column),
+            Some(all) => Column { all, rows: self.len },
             None => panic!("kind {} has no field of record {}", K::NAME, T::NAME),
         }
     }
@@ -381,7 +419,7 @@ impl<'a> WorldMut<'a> {
     #[must_use]
     pub fn rows<K: Kind>(&self) -> RowsMut<'a, K> {
         let index = self.0.position::<K>();
-        let rows = Rows { archetype: self.0.archetype(index), kind: PhantomData };
+        let rows = self.0.rows_of(index);
         RowsMut { rows, entry: &self.0.registry.kinds()[index], noted: &self.0.kinds[index] }
     }
 
@@ -425,7 +463,7 @@ impl<'a, K: Kind> RowsMut<'a, K> {
             self.rows.archetype.get::<&mut T>()
         });
         match column {
-            Some(column) => ColumnMut(column),
+            Some(all) => ColumnMut { all, rows: self.rows.len },
             None => panic!("kind {} has no field of record {}", K::NAME, T::NAME),
         }
     }
@@ -440,33 +478,39 @@ impl<'a, K: Kind> Deref for RowsMut<'a, K> {
 }
 
 /// A column of a kind, to read: a slice with one record a row.
-pub struct Column<'a, T: Send + Sync + 'static>(hecs::ArchetypeColumn<'a, T>);
+pub struct Column<'a, T: Send + Sync + 'static> {
+    all: hecs::ArchetypeColumn<'a, T>,
+    rows: usize,
+}
 
 impl<T: Send + Sync + 'static> Deref for Column<'_, T> {
     type Target = [T];
 
     #[inline]
     fn deref(&self) -> &[T] {
-        &self.0
+        &self.all[..self.rows]
     }
 }
 
 /// A column of a kind, to write: a slice with one record a row.
-pub struct ColumnMut<'a, T: Send + Sync + 'static>(hecs::ArchetypeColumnMut<'a, T>);
+pub struct ColumnMut<'a, T: Send + Sync + 'static> {
+    all: hecs::ArchetypeColumnMut<'a, T>,
+    rows: usize,
+}
 
 impl<T: Send + Sync + 'static> Deref for ColumnMut<'_, T> {
     type Target = [T];
 
     #[inline]
     fn deref(&self) -> &[T] {
-        &self.0
+        &self.all[..self.rows]
     }
 }
 
 impl<T: Send + Sync + 'static> DerefMut for ColumnMut<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
+        &mut self.all[..self.rows]
     }
 }
 
