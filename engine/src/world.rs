@@ -232,7 +232,7 @@ impl World {
         if rows.written.load(Ordering::Relaxed) >> place & 1 == 0 && rows.sums[place] == sum {
             if cfg!(debug_assertions) {
                 (column.ops.show)(archetype, rows.rows, &mut |held| {
-                    assert!(held == bytes, "{} has two states", column.record)
+                    assert!(held == bytes, "{} has two states", column.record);
                 });
             }
         } else {
