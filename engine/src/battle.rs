@@ -3,6 +3,7 @@
 use crate::changes::Changes;
 use crate::hash::{Hashes, StateHash};
 use crate::input::{Reason, SeatInput, TickRecord};
+use crate::math::{self, SELF_TEST_HASH};
 use crate::rng::Rng;
 use crate::save::Save;
 use crate::schedule::{Entry, StageError};
@@ -28,6 +29,15 @@ pub struct Battle<G: Game> {
 /// Why a battle cannot start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
+    /// This build computes otherwise than all others.
+    #[error(
+        "this build's mathematics come to {found:016x} where every build has {SELF_TEST_HASH:016x}: build it with the \
+         workspace's libm, and glam with its features libm and scalar-math"
+    )]
+    Mathematics {
+        /// What its self-test came to.
+        found: u64,
+    },
     /// A bound of the spec does not hold.
     #[error("spec: {0}")]
     Spec(#[from] SpecError),
@@ -40,11 +50,12 @@ impl<G: Game> Battle<G> {
     /// A battle before its first tick.
     ///
     /// # Errors
-    /// If the spec breaks a bound, or `Game::spawn` used a kind or singleton that is not registered.
+    /// If this build computes otherwise than others, the spec breaks a bound, or `Game::spawn` used a kind or singleton that is not registered.
     ///
     /// # Panics
     /// If `Game::components` has a mistake; [`Registry::of`] tells that as an error.
     pub fn new(spec: BattleSpec<G>) -> Result<Self, StartError> {
+        check_mathematics(math::self_test_hash())?;
         spec.check()?;
         let registry =
             Registry::of::<G>().unwrap_or_else(|problem: RegistryError| panic!("{}: {problem}", G::NAME));
@@ -203,8 +214,25 @@ impl<G: Game> Battle<G> {
     }
 }
 
+/// A build that computes otherwise would part from all others some ticks later, and nobody could say why.
+fn check_mathematics(found: u64) -> Result<(), StartError> {
+    if found == SELF_TEST_HASH { Ok(()) } else { Err(StartError::Mathematics { found }) }
+}
+
 impl<G: Game> std::fmt::Debug for Battle<G> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Battle").field("game", &G::NAME).field("world", &self.world).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_that_computes_otherwise_starts_no_battle() {
+        assert_eq!(check_mathematics(math::self_test_hash()), Ok(()));
+        let problem = check_mathematics(SELF_TEST_HASH ^ 1).unwrap_err();
+        assert!(problem.to_string().contains("libm"), "{problem}");
     }
 }

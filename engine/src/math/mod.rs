@@ -7,12 +7,14 @@
 //! Operators on floats and on glam's vectors are fine as they are. What is not: the methods of `f32` that these
 //! functions replace, and `mul_add`, which fuses on some machines only.
 //!
-//! [`self_test_hash`] proves it at run time: peers whose hashes differ cannot simulate together.
+//! [`self_test_hash`] proves it at run time: a build that computes otherwise starts no battle, and peers whose hashes
+//! differ cannot simulate together.
 
-use glam::{Mat2, Mat3, Quat, Vec2, Vec3, Vec4};
-use xxhash_rust::xxh3::xxh3_64;
+mod self_test;
 
-use crate::rng::Rng;
+use glam::Vec2;
+
+pub use self_test::{SELF_TEST_HASH, self_test_hash};
 
 /// Half a turn in radians.
 pub const PI: f32 = std::f32::consts::PI;
@@ -153,74 +155,10 @@ pub fn limit_length(vector: Vec2, length_max: f32) -> Vec2 {
     vector * (length_max / divisor)
 }
 
-/// How many input sets the self-test walks; each goes through some twenty operations.
-const SELF_TEST_ROUNDS: u32 = 50;
-
-/// A hash over about a thousand operations of this module and of glam: equal on every build that may play together.
-///
-/// The inputs are always the same. Costs about 11 µs.
-#[must_use]
-pub fn self_test_hash() -> u64 {
-    let mut bits = Bits(Vec::with_capacity(8192));
-    let mut rng = Rng::new(0x7469_6c74_7961_7264, 0, 0, 0);
-    for round in 0..SELF_TEST_ROUNDS {
-        // From fine to coarse: the reductions of large angles are where libraries differ.
-        let scale = pow(2.0, round as f32 * 0.5 - 8.0);
-        let (a, b) = (rng.signed() * scale, rng.signed() * scale);
-        let unit = rng.signed();
-        for value in
-            [sin(a), cos(a), tan(a), asin(unit), acos(unit), atan2(a, b), sqrt(a.abs()), exp(unit * 20.0)]
-        {
-            bits.push(value);
-        }
-        for value in [ln(a.abs()), pow(a.abs(), unit * 4.0), hypot(a, b), wrap_angle(a), turn_between(a, b)] {
-            bits.push(value);
-        }
-        let v = Vec2::new(a, b);
-        bits.extend(&direction(a).to_array());
-        bits.extend(&limit_length(v, 1.0).to_array());
-        bits.extend(&v.normalize_or_zero().to_array());
-        bits.extend(&v.rotate(Vec2::from_angle(unit)).to_array());
-        bits.push(v.angle_to(Vec2::new(b, unit)));
-        bits.extend(&(Mat2::from_angle(a) * v).to_array());
-        let w = Vec3::new(a, unit, b);
-        bits.extend(&w.cross(Vec3::new(unit, b, a)).normalize_or_zero().to_array());
-        let p = Quat::from_rotation_y(a) * Quat::from_axis_angle(w.normalize_or(Vec3::X), unit);
-        let q = Quat::from_rotation_z(b);
-        bits.extend(&(p * w).to_array());
-        bits.extend(&p.slerp(q, unit.abs()).to_array());
-        bits.extend(&(Mat3::from_quat(p) * w).to_array());
-        bits.push(Vec4::new(a, b, unit, 1.0).dot(Vec4::new(b, a, 1.0, unit)));
-    }
-    xxh3_64(&bits.0)
-}
-
-/// Collects the bits of floats; any NaN counts as the same one, since its sign and payload are not fixed.
-struct Bits(Vec<u8>);
-
-impl Bits {
-    fn push(&mut self, value: f32) {
-        let bits = if value.is_nan() { 0x7fc0_0000 } else { value.to_bits() };
-        self.0.extend_from_slice(&bits.to_le_bytes());
-    }
-
-    fn extend(&mut self, values: &[f32]) {
-        values.iter().for_each(|value| self.push(*value));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The hash that every build must have. It changes with the operations of the self-test, with libm and with
-    /// glam, and then builds before and after refuse each other.
-    const SELF_TEST: u64 = 0xd94b_0845_c29f_a7b1;
-
-    #[test]
-    fn self_test_hash_is_the_pinned_one() {
-        assert_eq!(self_test_hash(), SELF_TEST, "{:#018x}", self_test_hash());
-    }
+    use crate::rng::Rng;
 
     #[test]
     fn wrapped_angles_lie_within_half_a_turn_and_point_the_same_way() {
