@@ -38,6 +38,9 @@ pub enum StartError {
         /// What its self-test came to.
         found: u64,
     },
+    /// `Game::components` has a mistake.
+    #[error("Game::components: {0}")]
+    Registry(#[from] RegistryError),
     /// A bound of the spec does not hold.
     #[error("spec: {0}")]
     Spec(#[from] SpecError),
@@ -50,15 +53,12 @@ impl<G: Game> Battle<G> {
     /// A battle before its first tick.
     ///
     /// # Errors
-    /// If this build computes otherwise than others, the spec breaks a bound, or `Game::spawn` used a kind or singleton that is not registered.
-    ///
-    /// # Panics
-    /// If `Game::components` has a mistake; [`Registry::of`] tells that as an error.
+    /// If this build computes otherwise than others, the spec breaks a bound, or the game has a mistake:
+    /// `Game::components` names something twice, or `Game::spawn` used a kind or singleton that is not registered.
     pub fn new(spec: BattleSpec<G>) -> Result<Self, StartError> {
         check_mathematics(math::self_test_hash())?;
         spec.check()?;
-        let registry =
-            Registry::of::<G>().unwrap_or_else(|problem: RegistryError| panic!("{}: {problem}", G::NAME));
+        let registry = Registry::of::<G>()?;
         let changes = Changes::new(&registry);
         let mut world = World::new(registry);
         let BattleSpec { terms, setup, roster } = &spec;

@@ -12,6 +12,22 @@ use crate::{ActorId, Kind, KindEntry, Registry};
 ///
 /// At a fixed point of the tick all despawns are done first; then the spawns, ordered by their cause and, for one
 /// cause, by the order of asking. Ids are given in that order. A despawn costs a move of the rows behind it.
+///
+/// There is no other way to change which actors there are: a system sees the world's rows and their records, not what
+/// holds them.
+///
+/// ```compile_fail,E0599
+/// # use tiltyard_engine::{Game, Step};
+/// fn wrong<MyGame: Game>(step: &mut Step<'_, MyGame>) {
+///     step.world.despawn(tiltyard_engine::ActorId(7));
+/// }
+/// ```
+/// ```
+/// # use tiltyard_engine::{Game, Step};
+/// fn right<MyGame: Game>(step: &mut Step<'_, MyGame>) {
+///     step.changes.despawn(tiltyard_engine::ActorId(7));
+/// }
+/// ```
 pub struct Changes {
     queues: Vec<Queue>,
     spawns: Vec<Spawn>,

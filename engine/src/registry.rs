@@ -21,7 +21,7 @@ pub struct Registry {
 }
 
 /// A mistake in [`Game::components`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
     /// A kind or singleton is registered twice, or two of them have one name.
     #[error(

@@ -83,7 +83,7 @@ impl<G: Game> Step<'_, G> {
     }
 }
 
-/// What [`Game::spawn`] did that it may not.
+/// What [`Game::spawn`] or a system did that it may not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StageError {
     /// A kind is not registered.
@@ -95,6 +95,14 @@ pub enum StageError {
     /// A singleton is not registered.
     #[error("{name} is no singleton: add registry.singleton::<{name}>() to Game::components")]
     Singleton {
+        /// The record's name.
+        name: &'static str,
+    },
+    /// A kind does not have a record.
+    #[error("kind {kind} has no record {name}: give it a field of that record where kind! declares it")]
+    Record {
+        /// The kind's name.
+        kind: &'static str,
         /// The record's name.
         name: &'static str,
     },

@@ -397,7 +397,7 @@ impl<'a, K: Kind> Rows<'a, K> {
     pub fn read<T: Record>(&self) -> Column<'a, T> {
         match self.archetype.get::<&T>() {
             Some(all) => Column { all, rows: self.len },
-            None => panic!("kind {} has no field of record {}", K::NAME, T::NAME),
+            None => panic!("{}", StageError::Record { kind: K::NAME, name: T::NAME }),
         }
     }
 }
@@ -464,7 +464,7 @@ impl<'a, K: Kind> RowsMut<'a, K> {
         });
         match column {
             Some(all) => ColumnMut { all, rows: self.rows.len },
-            None => panic!("kind {} has no field of record {}", K::NAME, T::NAME),
+            None => panic!("{}", StageError::Record { kind: K::NAME, name: T::NAME }),
         }
     }
 }

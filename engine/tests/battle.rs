@@ -2,9 +2,8 @@
 
 use tiltyard_engine::rng::Rng;
 use tiltyard_engine::{
-    ActorId, Battle, BattleSpec, Command, Game, Mode, Outcome, Registry, RegistryError, Roster, Save,
-    Schedule, Seat, Stage, StageError, StartError, Step, Terms, Tick, TickRate, TickRecord, World,
-    decode_keyframe, encode_keyframe, kind, record, testing,
+    ActorId, Battle, BattleSpec, Command, Game, Mode, Outcome, Registry, Roster, Save, Schedule, Seat, Stage,
+    Step, Terms, Tick, TickRate, TickRecord, World, decode_keyframe, encode_keyframe, kind, record, testing,
 };
 
 record! {
@@ -13,7 +12,6 @@ record! {
     struct Tally { born: u32, joined: u32 }
     struct Push { x: f32, y: f32 }
     struct Rules { cells: u32, fault: u32 }
-    struct Stray { value: u32 }
 }
 kind! {
     struct Cell { place: Place, life: Life }
@@ -22,8 +20,7 @@ kind! {
 
 /// What the game does wrong on purpose.
 const FAULT_NONE: u32 = 0;
-const FAULT_UNREGISTERED: u32 = 1;
-const FAULT_NAN: u32 = 2;
+const FAULT_NAN: u32 = 1;
 
 struct Cells;
 
@@ -56,9 +53,6 @@ impl Game for Cells {
         for number in 0..stage.setup.cells {
             let at = glam::vec2(stage.rng(0, ActorId(number)).range(-50.0, 50.0), 0.0);
             stage.spawn(Cell { place: Place { at }, life: Life { left: 5 + number, parent: ActorId::NONE } });
-        }
-        if stage.setup.fault == FAULT_UNREGISTERED {
-            stage.set(Stray { value: 1 });
         }
     }
 
@@ -159,13 +153,6 @@ fn rows_stand_in_actor_order_and_children_in_the_order_of_their_parents() {
 }
 
 #[test]
-fn unregistered_state_is_an_error_at_start_that_says_what_to_do() {
-    let error = Battle::new(spec(FAULT_UNREGISTERED)).unwrap_err();
-    assert_eq!(error, StartError::Stage(StageError::Singleton { name: "Stray" }));
-    assert!(error.to_string().contains("registry.singleton::<Stray>()"));
-}
-
-#[test]
 #[cfg(debug_assertions)]
 fn a_nan_is_reported_with_tick_actor_component_and_field() {
     let mut battle = Battle::new(spec(FAULT_NAN)).unwrap();
@@ -179,49 +166,6 @@ fn a_nan_is_reported_with_tick_actor_component_and_field() {
     let text = *panic.unwrap_err().downcast::<String>().unwrap();
     assert!(text.starts_with("tick 7, Cell #"), "{text}");
     assert!(text.contains("Place.at"), "{text}");
-}
-
-#[test]
-fn mistakes_in_the_registry_are_named() {
-    kind! {
-        struct Twin { a: Place, b: Place }
-    }
-    struct Broken<const FAULT: u32>;
-    impl<const FAULT: u32> Game for Broken<FAULT> {
-        const NAME: &'static str = "broken";
-        type Input = Push;
-        type Event = Tally;
-        type Setup = Rules;
-        type Scratch = ();
-        fn components(registry: &mut Registry) {
-            match FAULT {
-                0 => registry.kind::<Twin>(),
-                1 => registry.kind::<Cell>().kind::<Cell>(),
-                _ => registry.singleton::<Tally>().singleton::<Tally>(),
-            };
-        }
-        fn systems(_: &mut Schedule<Self>) {}
-        fn modes() -> Vec<Mode<Rules>> {
-            Vec::new()
-        }
-        fn spawn(_: &mut Stage<'_, Self>) {}
-        fn missing(last: &Push, _: u16) -> Push {
-            *last
-        }
-        fn check(_: &Push) -> bool {
-            true
-        }
-        fn bot(_: &World, _: Seat, _: &mut Rng) -> Push {
-            Push::default()
-        }
-        fn outcome(_: &World, _: &Terms) -> Option<Outcome> {
-            None
-        }
-    }
-    let twice = RegistryError::RecordTwice { kind: "Twin", record: "Place" };
-    assert_eq!(Registry::of::<Broken<0>>().unwrap_err(), twice);
-    assert_eq!(Registry::of::<Broken<1>>().unwrap_err(), RegistryError::Twice { name: "Cell" });
-    assert_eq!(Registry::of::<Broken<2>>().unwrap_err(), RegistryError::Twice { name: "Tally" });
 }
 
 #[test]
