@@ -115,7 +115,7 @@ fn start<const MISTAKE: u8>() -> Result<Battle<Wrong<MISTAKE>>, String> {
 
 /// Why a battle of the game does not start.
 fn at_start<const MISTAKE: u8>() -> String {
-    start::<MISTAKE>().err().expect("it does not start")
+    start::<MISTAKE>().expect_err("it does not start")
 }
 
 /// With what words its first tick ends.
