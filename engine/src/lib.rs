@@ -115,6 +115,7 @@
 //! | [`BattleSpec`], [`TickRecord`], [`Battle`] | what a battle starts from, what each tick gets, and the battle itself |
 //! | [`Save`], [`snapshot`], [`encode_keyframe`] | a state in memory, as a difference on the wire, as bytes on their own |
 //! | [`StateHash`], [`Hashes`], [`Divergence`] | whether two states are the same, and the first place where they are not |
+//! | [`screen`] | a canvas of characters and held keys, for a game that is drawn and steered in a terminal |
 //! | [`testing`] | what a game tests itself with, a line each |
 //! | [`skirmish`] | a large game that uses all of it, and nothing that another game could not |
 //!
