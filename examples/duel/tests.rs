@@ -28,6 +28,11 @@ fn a_restored_battle_goes_on_bit_for_bit() {
 }
 
 #[test]
+fn no_state_depends_on_its_history() {
+    testing::history_fuzz::<Duel>(50);
+}
+
+#[test]
 fn every_machine_comes_to_the_golden_state() {
     let (_, hash) = *testing::play(&spec(7), 600).last().expect("600 ticks");
     assert_eq!(hash.to_string(), "0873792f76e66942", "the rules have changed");
