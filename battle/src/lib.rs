@@ -4,7 +4,7 @@
 //! results by an outbox on disk. Inside, a [`Room`] is one battle with its seats, a [`Worker`] the rooms of one thread;
 //! both take time and messages as arguments and have no clock and no socket, so that a battle over the worst of links
 //! can be played in virtual time. A [`Recorder`] writes on a thread of its own behind a queue of [`QUEUE_MAX`] entries;
-//! no tick waits for it. A panic in one room ends that battle alone.
+//! no tick waits for it, and a full queue makes recordings incomplete. A panic in one room ends that battle alone.
 //!
 //! One battle of scripted players, at the pace of nobody's clock:
 //!

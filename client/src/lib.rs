@@ -2,7 +2,8 @@
 //!
 //! [`Player`] is the player as a state machine, [`BattleSession`] puts it on a socket. [`Mirror`] is its copy of the
 //! battle, kept by either feed; a [`Script`] decides what it does. [`LobbySession`] is the player at the gate, [`BotPlayer`]
-//! goes all the way from login to result, and [`run_swarm`] sends many of them.
+//! goes all the way from login to result, and [`run_swarm`] sends many of them. Times are milliseconds and ticks, as the
+//! names say; whatever comes from a gate or a node is refused unless it is sound.
 //!
 //! A player of the reference game, from a token file to what it saw:
 //! ```no_run

@@ -3,6 +3,11 @@
 //! Everything outside `shell` is a state machine that takes time and bytes as arguments: `handle_*` for what
 //! comes in, `poll_*` for what goes out. See `docs/PROTOCOL.md` for the byte tables.
 //!
+//! [`token`] is what lets a player in, [`Client`] and [`Server`] are the two ends of a session, [`message`] is what
+//! travels inside of it: inputs, frames and snapshots as bytes with a tick number on them. [`link`] is a bad network by
+//! seed, for tests. Times are [`Millis`] of a clock that only grows; where it is the calendar's, a name says
+//! `unix_ms`. Every bound stands in [`limits`], with what happens at it.
+//!
 //! A client joins a battle, without a socket:
 //!
 //! ```

@@ -44,6 +44,10 @@
 //! ```
 //!
 //! [`verify`] simulates a recording again and compares every hash; a [`Player`] goes to any of its ticks.
+//!
+//! Whatever is read counts as a stranger's: lengths are checked against the bounds named `…_MAX` before anything is
+//! allocated, and damage is an error or a gap with its offset, never a panic. A file is read block by
+//! block. Times are ticks; the header has the rate.
 #![forbid(unsafe_code)]
 
 mod bytes;
