@@ -3,7 +3,8 @@
 //! This package is the program: every role and tool is a subcommand of one binary. The rooms behind it (engine,
 //! netcode, replay, api, cluster, lobby, battle, client) are packages of their own; see ARCHITECTURE.md.
 //!
-//! A game of your own gets the whole program by one line; nothing in these packages is edited for it:
+//! A game of your own gets the whole program by one line; nothing in these packages is edited for it. `examples/duel`
+//! is the smallest one, and `docs/your-own-game.md` explains it line by line:
 //!
 //! ```no_run
 //! # use tiltyard_engine::Game;
