@@ -189,17 +189,20 @@ impl<I: Record> TickRecord<I> {
                 continue;
             }
             let mask = take_bitmap(&mut bytes, size_of::<I>())?;
-            if mask.iter().all(|bits| *bits == 0) {
-                return Err(TickRecordError::Form);
-            }
+            let count: u32 = mask.iter().map(|bits| bits.count_ones()).sum();
+            let mut news = bytes.take(count as usize)?.iter();
+            // Every byte that is told differs, and there is one.
+            let mut told = count > 0;
             let mut input = entry.input;
-            for (index, byte) in bytemuck::bytes_of_mut(&mut input).iter_mut().enumerate() {
-                if mask[index / 8] & (1 << (index % 8)) != 0 {
-                    let new = bytes.u8()?;
-                    if std::mem::replace(byte, new) == new {
-                        return Err(TickRecordError::Form);
-                    }
+            for (eight, bits) in bytemuck::bytes_of_mut(&mut input).chunks_mut(8).zip(mask) {
+                for (_, byte) in eight.iter_mut().enumerate().filter(|(index, _)| bits >> index & 1 != 0) {
+                    let new = news.next().copied().unwrap_or(*byte);
+                    told &= new != *byte;
+                    *byte = new;
                 }
+            }
+            if !told {
+                return Err(TickRecordError::Form);
             }
             entry.input = I::parse(bytemuck::bytes_of(&input))
                 .map_err(|source| TickRecordError::Input { seat: seat as u16, source })?;

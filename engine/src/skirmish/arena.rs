@@ -36,7 +36,7 @@ impl Arena {
         let half_step = rules.flyer_step() * 0.5;
         let solid_reach = FLYER_RADIUS + half_step;
         let reach = PUPPET_RADIUS + solid_reach;
-        let blocks = Blocks::new(bounds, 4.0, solid_reach.max(PUPPET_RADIUS + SKIN), &rects);
+        let blocks = Blocks::new(bounds, 2.0, solid_reach.max(PUPPET_RADIUS + SKIN), &rects);
         let mut impact = Impact::new(bounds, (2.01 * reach).max(2.0), 8.0);
         for rect in &rects {
             impact.stand(&rect.grown(solid_reach), SOLID);

@@ -34,6 +34,8 @@ pub use state::{
     Obstacle, PUPPET_RADIUS, Puppet, SOLID, Score, TEAMS, Tally,
 };
 
+use glam::Vec2;
+
 use crate::kit::flyer::Flight;
 use crate::kit::life::Life;
 use crate::kit::motion::{Position, Velocity};
@@ -53,6 +55,10 @@ pub struct Skirmish;
 pub struct Scratch {
     /// Checked each tick against the rows it was made from, see `Arena::fit`.
     arena: Option<arena::Arena>,
+    /// Where seats wish to go, in m/s.
+    wishes: Vec<Vec2>,
+    /// Rows of seats that fire or blast in this tick.
+    pressed: Vec<u32>,
     /// The rows of puppets that make a blast in this tick, ascending.
     blasts: Vec<u32>,
     /// What hurts whom in this tick, in the order in which it counts.

@@ -9,7 +9,7 @@ use super::state::{
 use super::{Block, Flyer, NO_TEAM, Obstacle, Puppet, Rules, Skirmish, stream};
 use crate::kit::flyer::Flight;
 use crate::kit::life::Life;
-use crate::kit::motion::{Position, Velocity, approach, integrate};
+use crate::kit::motion::{Position, Velocity, approach_all, integrate, limit_lengths};
 use crate::math;
 use crate::{ActorId, Changes, ColumnMut, RowsMut, Step, Tick};
 
@@ -59,25 +59,38 @@ pub(super) fn orders(step: &mut Step<'_, Skirmish>) {
     };
     trigger.blasts.clear();
 
-    // The first puppets are the seats', in seat order.
-    for (row, seat) in step.inputs.iter().enumerate() {
-        let life = lives[row];
-        if !life.is_alive() {
-            continue;
-        }
-        let (aim, buttons) = (seat.input.angle(), seat.input.buttons);
-        let wish = math::limit_length(seat.input.movement(), 1.0) * rules.speed;
-        velocities[row].per_second = approach(velocities[row].per_second, wish, rules.change_max);
-        facings[row].angle = aim;
-        if buttons != 0 {
-            trigger.press(buttons, row, ids[row], positions[row].at, aim, life.team);
-        }
+    // The first puppets are the seats', in seat order. The dead wish to stand.
+    let seats = step.inputs.len();
+    let wishes = &mut step.scratch.wishes;
+    wishes.clear();
+    wishes.extend(step.inputs.iter().zip(lives).zip(&mut *facings).map(|((seat, life), facing)| {
+        facing.angle = if life.is_alive() { seat.input.angle() } else { facing.angle };
+        if life.is_alive() { seat.input.movement() } else { Vec2::ZERO }
+    }));
+    limit_lengths(wishes, 1.0);
+    wishes.iter_mut().for_each(|wish| *wish *= rules.speed);
+    approach_all(&mut velocities[..seats], wishes, rules.change_max);
+
+    // Of those who press something most have to wait: who need not are collected without a branch.
+    let pressed = &mut step.scratch.pressed;
+    pressed.resize(seats, 0);
+    let (arms, mut count) = (puppets.read::<Arms>(), 0);
+    for (row, ((seat, life), arms)) in step.inputs.iter().zip(lives).zip(&*arms).enumerate() {
+        pressed[count] = row as u32;
+        let (fires, blasts) = (seat.input.buttons & FIRE != 0, seat.input.buttons & BLAST != 0);
+        let ready = (fires & arms.weapon.is_over(now)) | (blasts & arms.blast.is_over(now));
+        count += usize::from(life.is_alive() & ready);
+    }
+    drop(arms);
+    for &row in &pressed[..count] {
+        let row = row as usize;
+        let buttons = step.inputs[row].input.buttons;
+        trigger.press(buttons, row, ids[row], positions[row].at, facings[row].angle, lives[row].team);
     }
 
     // Each minion has its tick; what it then decides holds until the next.
-    let first_row = step.inputs.len();
-    let turn = (WHIM_TICKS - (now.0 as usize + first_row) % WHIM_TICKS) % WHIM_TICKS;
-    for row in (first_row + turn..lives.len()).step_by(WHIM_TICKS) {
+    let turn = (WHIM_TICKS - (now.0 as usize + seats) % WHIM_TICKS) % WHIM_TICKS;
+    for row in (seats + turn..lives.len()).step_by(WHIM_TICKS) {
         if lives[row].is_alive() {
             let mut rng = crate::rng::Rng::new(seed, now.0, stream::MINION, ids[row].0);
             velocities[row].per_second = math::direction(rng.signed() * math::PI) * (rules.speed * 0.5);

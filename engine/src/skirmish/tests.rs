@@ -203,7 +203,7 @@ impl Duel {
         self.battle.world().rows::<Puppet>().read::<Life>()[seat]
     }
 
-    fn place(&self, seat: usize) -> glam::Vec2 {
+    fn place(&self, seat: usize) -> Vec2 {
         self.battle.world().rows::<Puppet>().read::<Position>()[seat].at
     }
 
@@ -305,14 +305,14 @@ fn inputs_out_of_their_bounds_are_refused() {
 fn inputs_made_from_floats_are_legal_and_come_near() {
     let nonsense = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, -0.0, f32::MIN_POSITIVE];
     for value in nonsense {
-        let input = Input::new(glam::Vec2::new(value, -value), value, FIRE);
+        let input = Input::new(Vec2::new(value, -value), value, FIRE);
         assert!(Skirmish::check(&input), "{value}: {input:?}");
     }
     for step in -100..=100 {
         let part = step as f32 / 100.0;
-        let input = Input::new(glam::Vec2::new(part, -part), part * math::PI, 0);
+        let input = Input::new(Vec2::new(part, -part), part * math::PI, 0);
         assert!(Skirmish::check(&input));
-        assert!((input.movement() - glam::Vec2::new(part, -part)).abs().max_element() <= 0.5 / 127.0 + 1e-6);
+        assert!((input.movement() - Vec2::new(part, -part)).abs().max_element() <= 0.5 / 127.0 + 1e-6);
         assert!((input.angle() - part * math::PI).abs() <= 0.5 / 4096.0 + 1e-6);
         let again = Input::new(input.movement(), input.angle(), 0);
         assert_eq!(again, input, "what is on the grid stays");
@@ -325,7 +325,7 @@ fn facings_keep_an_aim_exactly() {
     for aim in (-AIM_MAX..=AIM_MAX).step_by(37).chain([AIM_MAX]) {
         duel.step(Input { aim, ..Input::default() }, Input::default());
         let facing = duel.battle.world().rows::<Puppet>().read::<Facing>()[0].angle;
-        assert_eq!(Input::new(glam::Vec2::ZERO, facing, 0).aim, aim);
+        assert_eq!(Input::new(Vec2::ZERO, facing, 0).aim, aim);
     }
 }
 
