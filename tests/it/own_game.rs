@@ -106,6 +106,9 @@ fn the_page_is_walked_on_real_sockets() {
     assert_eq!((&demo["players"], &demo["verified"]), (&4.into(), &2.into()), "{demo}");
     let (code, bench) = program.json(take("bench"));
     assert_eq!((code, &bench["scene"]), (0, &"duel".into()), "{bench}");
+    let (code, soak) = program.json(take("soak"));
+    assert_eq!((code, &soak["desyncs"]), (0, &0.into()), "{soak}");
+    assert!(soak["ticks"].as_u64() >= Some(20_000), "{soak}");
 
     let up = Up::start(&program, take("up"));
     let here = |command: &str| {
