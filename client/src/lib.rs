@@ -23,6 +23,7 @@
 //! A script of one's own decides from the mirrored battle:
 //! ```
 //! use tiltyard_client::{Script, View};
+//! use tiltyard_engine::glam::Vec2;
 //! use tiltyard_engine::skirmish::{FIRE, Input, Skirmish};
 //!
 //! struct Turret;
@@ -30,7 +31,7 @@
 //! impl Script<Skirmish> for Turret {
 //!     fn decide(&mut self, view: &mut View<'_, Skirmish>) -> Option<Input> {
 //!         let aim = view.rng.range(-3.0, 3.0);
-//!         Some(Input { aim, buttons: FIRE, ..Input::default() })
+//!         Some(Input::new(Vec2::ZERO, aim, FIRE))
 //!     }
 //! }
 //! ```

@@ -22,9 +22,14 @@ pub(super) struct Hit {
     damage: i16,
 }
 
+/// Hits of a tick that there is room for, for each puppet.
+const HITS_EACH: usize = 4;
+
 /// Who stands in a blast is hit.
 pub(super) fn blasts(step: &mut Step<'_, Skirmish>) {
     step.scratch.hits.clear();
+    // Room for a crowded tick from the first one on; the most there can be is rare.
+    step.scratch.hits.reserve(HITS_EACH * step.world.rows::<Puppet>().len());
     if step.scratch.blasts.is_empty() {
         return;
     }
