@@ -142,16 +142,10 @@ impl Save {
         world.next_actor = self.next_actor;
         let (mut rest, mut sums) = (&self.bytes[..], &self.hashes.parts()[1..]);
         for index in 0..self.counts.len() {
-            let rows = self.counts[index] as usize;
-            world.resize(index, rows);
-            let columns = world.registry().kinds()[index].columns.len();
-            for place in 0..columns {
-                let size = world.registry().kinds()[index].columns[place].size;
-                let (here, after) = rest.split_at(rows * size);
-                world.load(index, place, here, sums[1 + place]);
-                rest = after;
-            }
-            sums = &sums[1 + columns..];
+            // The row count of the kind stands before the hashes of its columns.
+            let (here, after) = sums[1..].split_at(world.registry().kinds()[index].columns.len());
+            rest = world.load(index, self.counts[index] as usize, here, rest);
+            sums = after;
         }
         assert!(rest.is_empty());
     }

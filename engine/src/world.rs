@@ -224,21 +224,26 @@ impl World {
         }
     }
 
-    /// Overwrites a column with bytes whose hash is `sum`, unless it holds them already: many columns of a battle are
-    /// the same for long, and to borrow one costs as much as to copy a kilobyte.
-    pub(crate) fn load(&mut self, index: usize, place: usize, bytes: &[u8], sum: u64) {
-        let (column, archetype) = (&self.registry.kinds()[index].columns[place], self.archetype(index));
-        let rows = &self.kinds[index];
-        if rows.written.load(Ordering::Relaxed) >> place & 1 == 0 && rows.sums[place] == sum {
-            if cfg!(debug_assertions) {
-                (column.ops.show)(archetype, rows.rows, &mut |held| {
-                    assert!(held == bytes, "{} has two states", column.record);
-                });
+    /// Overwrites the rows of a kind with so many from the front of `bytes`, whose columns have these hashes, and
+    /// returns the bytes behind them. A column that holds its bytes already is left alone: many are the same for long,
+    /// and to borrow one costs as much as to copy a kilobyte.
+    pub(crate) fn load<'b>(&mut self, index: usize, rows: usize, sums: &[u64], bytes: &'b [u8]) -> &'b [u8] {
+        self.resize(index, rows);
+        let KindRows { archetype, sums: held, written, .. } = &mut self.kinds[index];
+        let archetype = self.ecs.archetypes().nth(*archetype).expect("archetypes are made at battle start");
+        let (mut rest, written) = (bytes, written.get_mut());
+        for (place, column) in self.registry.kinds()[index].columns.iter().enumerate() {
+            let (here, after) = rest.split_at(rows * column.size);
+            rest = after;
+            if *written >> place & 1 != 0 || held[place] != sums[place] {
+                *written |= 1 << place;
+                (column.ops.load)(archetype, here);
+            } else if cfg!(debug_assertions) {
+                let same = &mut |held: &[u8]| assert!(held == here, "{} has two states", column.record);
+                (column.ops.show)(archetype, rows, same);
             }
-        } else {
-            rows.touch(1 << place);
-            (column.ops.load)(archetype, bytes);
         }
+        rest
     }
 
     /// Takes all rows away in a random order and stands up as many empty ones: hecs deals out its handles in the order
