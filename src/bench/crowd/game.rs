@@ -248,7 +248,7 @@ fn meet(step: &mut Step<'_, Crowd>) {
     let setup = *step.setup;
     if sums.as_ref().is_none_or(|(of, _)| *of != setup) {
         let field = Rect::around(Vec2::ZERO, Vec2::splat(setup.half));
-        *sums = Some((setup, Sums::new(field, setup.cell(4.0))));
+        *sums = Some((setup, Sums::new(field, setup.cell(6.0))));
     }
     let (_, sums) = sums.as_mut().expect("it was just made");
     let packed = positions.iter().zip(&*bodies).zip(&*deeds);
