@@ -7,11 +7,12 @@
 //! Scripted players play `WARM` + 100 ticks; of their records the first `WARM` + `TICKS` are then made again. Two runs that
 //! differ in `TICKS` alone differ by what these ticks take, and by nothing else. All of them end every tick in the same
 //! state; hecs alone is measured with the hash of each tick and without it.
-// The engine has no clock; who measures it from outside has one, and a voice.
-#![allow(clippy::disallowed_types, clippy::disallowed_methods, clippy::print_stdout)]
+// The engine has no clock; who measures it from outside has one.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod idiomatic;
 
+use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -125,6 +126,8 @@ fn time(spec: &BattleSpec<Skirmish>) {
         ns[ns.len() / 2] as f64 / 1_000.0
     });
     for ((_, name), median) in ALL.iter().zip(medians) {
-        println!("{name:<34} {median:>9.2} µs   the engine takes {:>5.2} of it", medians[0] / median);
+        let ratio = medians[0] / median;
+        // A reader that has hung up is no error.
+        let _ = writeln!(stdout(), "{name:<34} {median:>9.2} µs   the engine takes {ratio:>5.2} of it");
     }
 }
