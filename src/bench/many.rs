@@ -24,7 +24,10 @@ pub(super) struct Group {
     tick: Spread,
     /// The mean of 99 ticks in 100, see [`usual_mean_us`].
     mean_us: f64,
+    /// In a battle's turn, when it was just stepped: when a node copies it.
     save_and_hash: Spread,
+    /// When all others were stepped since.
+    save_and_hash_cold: Spread,
     rate_hz: u16,
 }
 
@@ -48,6 +51,7 @@ pub(super) fn measure<G: Game>(
         played.iter().map(|group| group.iter().map(Played::battle).collect()).collect();
     let mut tick_ns = vec![Vec::new(); scenes.len()];
     let mut save_ns = vec![Vec::new(); scenes.len()];
+    let mut cold_ns = vec![Vec::new(); scenes.len()];
     let mut save = Save::default();
     let started = Instant::now();
     loop {
@@ -57,14 +61,12 @@ pub(super) fn measure<G: Game>(
                     let Some((record, expected)) = played.ticks().nth(tick) else { continue };
                     let hash = timed(&mut tick_ns[group], || battle.step(record));
                     ensure!(hash == expected, "tick {} gives another state than before", record.tick.0);
+                    save_and_hash(battle, &mut save, &mut save_ns[group])?;
                 }
+            }
+            for (battles, cold_ns) in battles.iter_mut().zip(&mut cold_ns) {
                 for battle in battles {
-                    let expected = battle.state_hash();
-                    let hash = timed(&mut save_ns[group], || {
-                        battle.save(&mut save);
-                        battle.hash_again()
-                    });
-                    ensure!(hash == expected, "tick {} hashes otherwise than before", battle.tick().0);
+                    save_and_hash(battle, &mut save, cold_ns)?;
                 }
             }
         }
@@ -77,17 +79,28 @@ pub(super) fn measure<G: Game>(
             battle.restore(played.warm());
         }
     }
-    let groups = scenes.iter().zip(tick_ns).zip(save_ns).zip(&played);
+    let groups = scenes.iter().zip(tick_ns).zip(save_ns).zip(cold_ns).zip(&played);
     Ok(groups
-        .map(|((((scene, battles), mut tick_ns), mut save_ns), played)| Group {
+        .map(|(((((scene, battles), mut tick_ns), mut save_ns), mut cold_ns), played)| Group {
             scene: scene.name,
             battles: *battles,
             tick: spread(&mut tick_ns),
             mean_us: usual_mean_us(&tick_ns),
             save_and_hash: spread(&mut save_ns),
+            save_and_hash_cold: spread(&mut cold_ns),
             rate_hz: played[0].rate_hz(),
         })
         .collect())
+}
+
+/// Copies a battle's state and hashes it.
+fn save_and_hash<G: Game>(battle: &mut Battle<G>, save: &mut Save, ns: &mut Vec<u64>) -> anyhow::Result<()> {
+    let hash = timed(ns, || {
+        battle.save(save);
+        battle.hash_again()
+    });
+    ensure!(hash == battle.state_hash(), "tick {} hashes otherwise than before", battle.tick().0);
+    Ok(())
 }
 
 /// The mean of sorted times without the slowest hundredth: in that are the pauses in which something else had the core.
@@ -115,6 +128,7 @@ pub(super) fn describe(groups: &[Group]) -> String {
         "tick p50",
         "p99",
         "save and hash",
+        "when cold",
         "of a core",
         "a core holds",
     ]);
@@ -125,11 +139,16 @@ pub(super) fn describe(groups: &[Group]) -> String {
             format!("{:.2} µs", group.tick.p50_us),
             format!("{:.2} µs", group.tick.p99_us),
             format!("{:.2} µs", group.save_and_hash.p50_us),
+            format!("{:.2} µs", group.save_and_hash_cold.p50_us),
             format!("{:.1} %", group.core_share() * 100.0),
             group.battles_per_core().to_string(),
         ]);
     }
     table.to_string()
+}
+
+fn object_of(spread: &Spread) -> Value {
+    json!({ "p50": spread.p50_us, "p99": spread.p99_us })
 }
 
 pub(super) fn object(groups: &[Group]) -> Value {
@@ -145,9 +164,8 @@ pub(super) fn object(groups: &[Group]) -> Value {
         "battles": of(&|group| group.battles.into()),
         "battles_per_core": of(&|group| group.battles_per_core().into()),
         "tick_us": of(&|group| json!({ "p50": group.tick.p50_us, "p99": group.tick.p99_us, "mean": group.mean_us })),
-        "save_and_hash_us": of(&|group| {
-            json!({ "p50": group.save_and_hash.p50_us, "p99": group.save_and_hash.p99_us })
-        }),
+        "save_and_hash_us": of(&|group| object_of(&group.save_and_hash)),
+        "save_and_hash_cold_us": of(&|group| object_of(&group.save_and_hash_cold)),
         "core_share": groups.iter().map(Group::core_share).sum::<f64>(),
     })
 }
