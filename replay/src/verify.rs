@@ -14,7 +14,7 @@ use crate::divergence::{Finding, FirstDivergence, against_keyframe, different_pa
 use crate::ending::{End, Ended};
 use crate::format::BLOCK_TICKS_MAX;
 use crate::payload::{StateHashes, TickRecords};
-use crate::reader::{Content, Item, OnDamage, ReadError, Reader};
+use crate::reader::{Block, Content, Item, OnDamage, ReadError, Reader};
 use crate::replica::{Replica, SimulateError};
 
 /// Why a recording cannot be verified or played, or not any further.
@@ -106,6 +106,9 @@ pub fn verify<G: Game>(
                 break;
             }
         };
+        if let Item::Block(Block { content: Content::End(end), .. }) = &item {
+            check.ended = Some(end.ended);
+        }
         // After a refusal or a settled difference the rest is read for its checksums only.
         if stopped.is_none() && !check.settled {
             stopped = check.take(&item).err().map(PlayError::Simulate);
@@ -314,7 +317,6 @@ impl<G: Game> Check<G> {
     }
 
     fn end(&mut self, end: &End<'_>) {
-        self.ended = Some(end.ended);
         let (tick, hash) = self.last;
         if !self.placed || end.tick != tick || self.first_divergence.is_some() {
             return;

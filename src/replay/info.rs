@@ -1,14 +1,14 @@
 //! `replay info`: what a recording holds, read without computing it.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
 use anyhow::Context as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use tiltyard_engine::{Game, Outcome, Registry};
 use tiltyard_replay::{Ended, Kind, Playable, Summary};
 
+use super::open::open;
 use crate::exit::Exit;
 use crate::output::{Output, Table};
 use crate::text::{hex, utc};
@@ -16,7 +16,7 @@ use crate::text::{hex, utc};
 /// Lists a recording. What is damaged is listed too, with exit code 1.
 pub(super) fn run<G: Game>(output: Output, path: &Path) -> anyhow::Result<Exit> {
     let shown = || path.display().to_string();
-    let file = File::open(path).with_context(shown)?;
+    let file = open(path)?;
     let summary = Summary::read(BufReader::new(file)).with_context(shown)?;
     let playable = summary.playable(Registry::of::<G>()?.protocol_hash::<G>().0);
     output.say(describe::<G>(path, &summary, playable));
@@ -33,7 +33,7 @@ pub(super) fn run<G: Game>(output: Output, path: &Path) -> anyhow::Result<Exit> 
     output.result(&json!({
         "path": path.display().to_string(),
         "battle": hex(&header.battle.to_be_bytes()),
-        "seed": header.seed,
+        "seed": hex(&header.seed.to_be_bytes()),
         "start_unix_ms": header.start_unix_ms,
         "part": header.part,
         "build": header.build,
@@ -53,6 +53,7 @@ pub(super) fn run<G: Game>(output: Output, path: &Path) -> anyhow::Result<Exit> 
         "damage": summary.gaps.iter().map(|(offset, next)| [offset, next]).collect::<Vec<_>>(),
         "error": summary.error.as_ref().map(ToString::to_string),
         "ended": summary.ended.map(Ended::name),
+        "outcome": Outcome::parse(&summary.outcome).as_ref().map(outcome_to_json),
         "final_hash": summary.final_hash.map(|hash| hex(&hash.to_be_bytes())),
         "recording_hash": hex(&summary.recording_hash),
         "playable": playable,
@@ -67,7 +68,12 @@ fn describe<G: Game>(path: &Path, summary: &Summary, playable: Playable) -> Stri
     let mut row = |what: &str, value: String| table.row([what.to_owned(), value]);
     row(
         "battle",
-        format!("{} (seed {}, part {})", hex(&header.battle.to_be_bytes()), header.seed, header.part),
+        format!(
+            "{} (seed {}, part {})",
+            hex(&header.battle.to_be_bytes()),
+            hex(&header.seed.to_be_bytes()),
+            header.part
+        ),
     );
     row("began", utc(header.start_unix_ms));
     row("written by", header.build.clone());
@@ -78,9 +84,8 @@ fn describe<G: Game>(path: &Path, summary: &Summary, playable: Playable) -> Stri
     row("bytes", summary.bytes.to_string());
     row("ended", summary.ended.map_or("no end", Ended::name).to_owned());
     if let Some(outcome) = Outcome::parse(&summary.outcome) {
-        let teams = 1 + outcome.scores.iter().rposition(|score| *score != 0).unwrap_or(1).max(1);
         let winner = outcome.winner.map_or("a draw".to_owned(), |team| format!("team {} won", team.0));
-        row("outcome", format!("{winner}, scores {:?}", &outcome.scores[..teams]));
+        row("outcome", format!("{winner}, scores {:?}", scores(&outcome)));
     }
     row(
         "whole",
@@ -105,4 +110,14 @@ fn describe<G: Game>(path: &Path, summary: &Summary, playable: Playable) -> Stri
         },
     );
     table.to_string()
+}
+
+fn outcome_to_json(outcome: &Outcome) -> Value {
+    json!({ "winner": outcome.winner.map(|team| team.0), "scores": scores(outcome) })
+}
+
+/// The teams' scores without those of teams that have none, but at least two.
+fn scores(outcome: &Outcome) -> &[i32] {
+    let teams = 1 + outcome.scores.iter().rposition(|score| *score != 0).unwrap_or(1).max(1);
+    outcome.scores.get(..teams).unwrap_or_default()
 }

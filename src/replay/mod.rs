@@ -1,6 +1,8 @@
 //! `tiltyard replay`: looks into recordings and proves them.
 
 mod info;
+mod open;
+mod seek;
 mod verify;
 
 use std::fs;
@@ -38,6 +40,12 @@ pub(crate) enum ReplayCommand {
 
 Exit codes: 0 all there is agrees, 1 a recording diverges, is damaged or cannot be computed here.")]
     Verify(VerifyArgs),
+    /// Go to a tick by way of the keyframes, and say which state is there
+    #[command(after_help = "Examples:
+  tiltyard replay seek battle.replay --tick 900
+
+Exit codes: 0 the state has the recorded hash, or none is recorded; 1 it has another one.")]
+    Seek(seek::SeekArgs),
 }
 
 /// Which recordings, and how.
@@ -56,6 +64,7 @@ impl ReplayCommand {
     pub(crate) fn run<G: Game>(&self, output: Output) -> anyhow::Result<Exit> {
         match self {
             Self::Info { file } => info::run::<G>(output, file),
+            Self::Seek(args) => seek::run::<G>(output, args),
             Self::Verify(args) => {
                 let files = recordings(&args.paths)?;
                 Ok(verify::run::<G>(output, &files, args.past_damage))

@@ -1,6 +1,5 @@
 //! `replay verify`: computes recorded battles again, as many at once as there are cores.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use tiltyard_engine::{ActorId, Game};
 use tiltyard_replay::{FirstDivergence, OnDamage, PlayError, Verdict, verify};
 
+use super::open::open;
 use crate::exit::Exit;
 use crate::output::{Output, Table};
 use crate::text::hex;
@@ -76,7 +76,7 @@ impl Checked {
                 "the recording is torn after tick {}: {} bytes of its tail are cut",
                 verdict.last_tick, verdict.cut_bytes
             ));
-        } else if !verdict.complete {
+        } else if verdict.ended.is_none() {
             remarks.push(format!("the recording has no end after tick {}", verdict.last_tick));
         }
         remarks.extend(verdict.first_divergence.as_ref().map(ToString::to_string));
@@ -91,7 +91,7 @@ impl Checked {
 /// Verifies one recording; `progress` hears how many bytes were read.
 pub fn verify_file<G: Game>(path: &Path, on_damage: OnDamage, mut progress: impl FnMut(u64)) -> Checked {
     let started = Instant::now();
-    let verdict = File::open(path).map_err(|error| error.to_string()).and_then(|file| {
+    let verdict = open(path).map_err(|error| format!("{:#}", error.root_cause())).and_then(|file| {
         let verdict = verify::<G>(BufReader::new(file), on_damage, |at| progress(at.bytes));
         verdict.map_err(|error| error.to_string())
     });

@@ -60,7 +60,48 @@ fn damage_in_the_middle_fails_and_names_its_place() {
     let (code, file) = verify(&program, "--past-damage folder");
     assert_eq!(code, 1, "what was damaged stays so");
     assert!(file["damage"][0][0].as_u64() > Some(0), "{file}");
+    let (_, out, _) = program.person("replay verify --past-damage folder");
+    assert!(out.contains("went on at byte") && !out.contains("no end"), "the end is there: {out}");
     assert_eq!(program.json("replay info folder/damaged.replay").0, 1);
+}
+
+#[test]
+fn a_seek_says_which_state_is_there() {
+    let program = Program::new();
+    fs::write(program.path().join("a.replay"), recording()).expect("written");
+    for tick in [0, 1, 299, 300, 301, 401] {
+        let (code, object) = program.json(&format!("replay seek a.replay --tick {tick}"));
+        assert_eq!((code, &object["tick"], &object["agrees"]), (0, &tick.into(), &true.into()), "{object}");
+        assert_eq!(object["recorded_hash"].is_string(), tick > 0, "{object}");
+        assert_eq!(object["keyframe"].as_u64(), (tick >= 300).then_some(300), "{object}");
+    }
+    let (code, object) = program.json("replay seek a.replay --tick 402");
+    assert_eq!(code, 2);
+    assert!(object["error"].as_str().is_some_and(|error| error.contains("which is 401")), "{object}");
+}
+
+#[test]
+fn a_recording_lists_its_outcome_and_its_seed_as_text() {
+    let program = Program::new();
+    fs::write(program.path().join("a.replay"), recording()).expect("written");
+    let (code, object) = program.json("replay info a.replay");
+    assert_eq!((code, &object["seed"]), (0, &"000000000000000b".into()));
+    assert_eq!(object["outcome"], Json::Null, "the scene goes on: {object}");
+}
+
+#[test]
+fn pipes_and_devices_are_no_recordings() {
+    let program = Program::new();
+    let made = std::process::Command::new("mkfifo").arg(program.path().join("pipe.replay")).status();
+    assert!(made.expect("mkfifo runs").success());
+    for file in ["pipe.replay", "/dev/zero"] {
+        for line in [format!("verify {file}"), format!("info {file}"), format!("seek --tick 1 {file}")] {
+            let (code, object) = program.json(&format!("replay {line}"));
+            let error = object["error"].as_str().or(object["files"][0]["error"].as_str());
+            assert_eq!(code, 1);
+            assert!(error.is_some_and(|error| error.contains("no regular file")), "{line}: {object}");
+        }
+    }
 }
 
 #[test]
