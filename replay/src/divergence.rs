@@ -1,6 +1,8 @@
 //! Where a recording and its simulation part, and how exactly that is known.
 
-use tiltyard_engine::{ActorId, Divergence, Game, Record, Registry, Save, Tick, TickRecord};
+use tiltyard_engine::{
+    ActorId, Divergence, Game, Record, Registry, Save, SeatInput, Tick, TickRecord, bytemuck,
+};
 
 use crate::replica::Replica;
 
@@ -113,33 +115,54 @@ pub(crate) fn against_keyframe<G: Game>(
 }
 
 /// The first input in which two records of a tick differ.
-fn first_input<I: Record>(tick: Tick, left: &TickRecord<I>, right: &TickRecord<I>) -> Option<Divergence> {
+pub(crate) fn first_input<I: Record>(
+    tick: Tick,
+    left: &TickRecord<I>,
+    right: &TickRecord<I>,
+) -> Option<Divergence> {
     let seats = left.inputs.iter().zip(&right.inputs).enumerate();
-    for (seat, (left, right)) in seats {
-        let (left, right) = (as_bytes(&left.input), as_bytes(&right.input));
-        for field in I::FIELDS {
-            for element in 0..field.count as usize {
-                let at = field.offset as usize + element * field.kind.size();
-                let end = at + field.kind.size();
-                if left[at..end] != right[at..end] {
-                    return Some(Divergence {
-                        tick,
-                        kind: "input",
-                        component: I::NAME,
-                        actor: ActorId::NONE,
-                        field: format!("seat {seat} {}", field.name),
-                        left: field.kind.show(&left[at..end]),
-                        right: field.kind.show(&right[at..end]),
-                    });
-                }
-            }
-        }
-    }
-    None
+    let differs = |(_, (left, right)): &(usize, (&SeatInput<I>, &SeatInput<I>))| {
+        bytemuck::bytes_of(&left.input) != bytemuck::bytes_of(&right.input)
+    };
+    seats.filter(differs).find_map(|(seat, (left, right))| {
+        let mut fields = crate::fields::of(&left.input).zip(crate::fields::of(&right.input));
+        let ((name, left), (_, right)) = fields.find(|((_, left), (_, right))| left != right)?;
+        Some(in_record(tick, "input", I::NAME, format!("seat {seat} {name}"), left, right))
+    })
 }
 
-fn as_bytes<I: Record>(input: &I) -> &[u8] {
-    tiltyard_engine::bytemuck::bytes_of(input)
+/// The first input, reason or command in which two records of a tick differ.
+pub(crate) fn first_in_record<I: Record>(
+    tick: Tick,
+    left: &TickRecord<I>,
+    right: &TickRecord<I>,
+) -> Option<Divergence> {
+    let reason = || {
+        let mut seats = left.inputs.iter().zip(&right.inputs).enumerate();
+        let (seat, (left, right)) = seats.find(|(_, (left, right))| left.reason != right.reason)?;
+        let (left, right) = (format!("{:?}", left.reason), format!("{:?}", right.reason));
+        Some(in_record(tick, "input", "reason", format!("seat {seat}"), left, right))
+    };
+    let command = || {
+        let longer = left.commands.len().max(right.commands.len());
+        let place = (0..longer).find(|place| left.commands.get(*place) != right.commands.get(*place))?;
+        let show = |record: &TickRecord<I>| {
+            record.commands.get(place).map_or("none".to_owned(), |command| format!("{command:?}"))
+        };
+        Some(in_record(tick, "record", "commands", format!("[{place}]"), show(left), show(right)))
+    };
+    first_input(tick, left, right).or_else(reason).or_else(command)
+}
+
+const fn in_record(
+    tick: Tick,
+    kind: &'static str,
+    component: &'static str,
+    field: String,
+    left: String,
+    right: String,
+) -> Divergence {
+    Divergence { tick, kind, component, actor: ActorId::NONE, field, left, right }
 }
 
 /// The columns in which the parts of two hashes of one tick differ.

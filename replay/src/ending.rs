@@ -130,6 +130,26 @@ pub struct End<'a> {
     pub end_offset: u64,
 }
 
+/// What the end of a recording says of its battle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The last tick.
+    pub tick: u32,
+    /// Hash of the state after it.
+    pub final_hash: u64,
+    /// How it ended.
+    pub ended: Ended,
+    /// The outcome in the engine's encoding; empty if there is none.
+    pub outcome: Vec<u8>,
+}
+
+impl From<&End<'_>> for Ending {
+    fn from(end: &End<'_>) -> Self {
+        let End { tick, final_hash, ended, outcome, .. } = *end;
+        Self { tick, final_hash, ended, outcome: outcome.to_vec() }
+    }
+}
+
 impl<'a> End<'a> {
     /// Reads a payload, or nothing if it is longer or shorter than it says.
     #[must_use]

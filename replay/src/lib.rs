@@ -51,8 +51,11 @@
 #![forbid(unsafe_code)]
 
 mod bytes;
+mod cut;
+mod diff;
 mod divergence;
 mod ending;
+mod fields;
 mod file;
 mod format;
 mod header;
@@ -68,9 +71,11 @@ mod verify;
 mod window;
 mod writer;
 
+pub use cut::{Cut, CutError, cut};
+pub use diff::{Comparison, DiffError, Difference, HeadDifference, Parting, Side, diff};
 pub use divergence::{Finding, FirstDivergence};
 pub use ending::{
-    End, Ended, INDEX_ENTRIES_MAX, INDEX_ENTRY_BYTES, IndexEntry, OUTCOME_BYTES_MAX, parse_index,
+    End, Ended, Ending, INDEX_ENTRIES_MAX, INDEX_ENTRY_BYTES, IndexEntry, OUTCOME_BYTES_MAX, parse_index,
 };
 pub use file::{Durable, FileWriter, SyncSink};
 pub use format::{

@@ -5,7 +5,7 @@ use std::io::{BufReader, Read, Seek};
 
 use tiltyard_engine::{Battle, Game, StateHash, TickRecord};
 
-use crate::ending::IndexEntry;
+use crate::ending::{Ending, IndexEntry};
 use crate::header::Header;
 use crate::reader::{Content, Item, Reader};
 use crate::recording::{Catalogue, Recording};
@@ -25,7 +25,9 @@ pub struct Player<G: Game, S> {
     /// Records of the block that was read last, still to be played.
     records: VecDeque<(u32, Vec<u8>)>,
     hashes: VecDeque<(u32, u64)>,
+    parts: VecDeque<(u32, Vec<u64>)>,
     recorded_hash: Option<u64>,
+    recorded_parts: Option<Vec<u64>>,
 }
 
 impl<G: Game, S: Read + Seek> Player<G, S> {
@@ -42,7 +44,9 @@ impl<G: Game, S: Read + Seek> Player<G, S> {
             reader: Some(reader),
             records: VecDeque::new(),
             hashes: VecDeque::new(),
+            parts: VecDeque::new(),
             recorded_hash: None,
+            recorded_parts: None,
         };
         if !player.placed {
             let first = player.first_keyframe()?;
@@ -76,6 +80,10 @@ impl<G: Game, S: Read + Seek> Player<G, S> {
             self.hashes.pop_front();
         }
         self.recorded_hash = self.hashes.pop_front_if(|(of, _)| *of == tick).map(|(_, hash)| hash);
+        while self.parts.front().is_some_and(|(of, _)| *of < tick) {
+            self.parts.pop_front();
+        }
+        self.recorded_parts = self.parts.pop_front_if(|(of, _)| *of == tick).map(|(_, parts)| parts);
         Ok(Some(hash))
     }
 
@@ -102,6 +110,18 @@ impl<G: Game, S: Read + Seek> Player<G, S> {
             }
         }
         Ok(self.tick())
+    }
+
+    /// Takes up the recorded state of a tick, if it has a keyframe; says whether it has. A seek comes to the same
+    /// state unless the recording and this build differ.
+    ///
+    /// # Errors
+    /// As [`Player::step`].
+    pub fn take_keyframe(&mut self, tick: u32) -> Result<bool, PlayError> {
+        match self.catalogue.keyframe_before(tick).filter(|keyframe| keyframe.tick == tick) {
+            Some(keyframe) => self.jump(keyframe).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     /// The battle at the tick that was played last.
@@ -137,6 +157,18 @@ impl<G: Game, S: Read + Seek> Player<G, S> {
         }
     }
 
+    /// The recorded parts of that hash, as the engine lists them, if the tick has them.
+    #[must_use]
+    pub fn recorded_parts(&self) -> Option<&[u64]> {
+        self.recorded_parts.as_deref()
+    }
+
+    /// What the end of the recording says; nothing if it has none.
+    #[must_use]
+    pub const fn ending(&self) -> Option<&Ending> {
+        self.catalogue.ending.as_ref()
+    }
+
     /// The head of the recording.
     #[must_use]
     pub const fn header(&self) -> &Header {
@@ -161,6 +193,8 @@ impl<G: Game, S: Read + Seek> Player<G, S> {
             Content::StateHashes(hashes) => {
                 self.hashes.clear();
                 self.hashes.extend(hashes.iter());
+                self.parts.clear();
+                self.parts.extend(hashes.marks());
             }
             Content::TickRecords(records) => {
                 self.records.extend(records.iter().map(|(tick, bytes)| (tick, bytes.to_vec())));
@@ -171,6 +205,7 @@ impl<G: Game, S: Read + Seek> Player<G, S> {
                     self.replica.restore(tick, keyframe)?;
                     self.placed = true;
                     self.recorded_hash = None;
+                    self.recorded_parts = None;
                 }
             }
             _ => {}
@@ -209,7 +244,9 @@ impl<G: Game, S: Read + Seek> Player<G, S> {
     ) -> Result<(), PlayError> {
         self.records.clear();
         self.hashes.clear();
+        self.parts.clear();
         self.recorded_hash = None;
+        self.recorded_parts = None;
         self.placed = false;
         if let Some(reader) = self.reader.take() {
             self.reader = Some(replace(reader, &self.catalogue)?);

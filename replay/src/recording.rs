@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
-use crate::ending::{End, IndexEntry, parse_index};
+use crate::ending::{End, Ending, IndexEntry, parse_index};
 use crate::format::{BLOCK_HEADER_BYTES, BlockHeader, Kind, unpack};
 use crate::header::Header;
 use crate::reader::{Content, Item, OnDamage, ReadError, Reader};
@@ -27,7 +27,7 @@ pub(crate) struct Catalogue {
     pub(crate) blocks_offset: u64,
     pub(crate) keyframes: Vec<IndexEntry>,
     pub(crate) last_tick: u32,
-    complete: bool,
+    pub(crate) ending: Option<Ending>,
 }
 
 impl Catalogue {
@@ -49,13 +49,13 @@ impl<S: Read + Seek> Recording<S> {
         let (header, blocks_offset) = (reader.header().clone(), reader.offset());
         drop(reader);
         let catalogue =
-            Catalogue { header, blocks_offset, keyframes: Vec::new(), last_tick: 0, complete: false };
+            Catalogue { header, blocks_offset, keyframes: Vec::new(), last_tick: 0, ending: None };
         let mut recording = Self { source, catalogue };
         match recording.read_index()? {
-            Some((keyframes, last_tick)) => {
+            Some((keyframes, ending)) => {
                 recording.catalogue.keyframes = keyframes;
-                recording.catalogue.last_tick = last_tick;
-                recording.catalogue.complete = true;
+                recording.catalogue.last_tick = ending.tick;
+                recording.catalogue.ending = Some(ending);
             }
             None => recording.scan()?,
         }
@@ -77,7 +77,13 @@ impl<S: Read + Seek> Recording<S> {
     /// Whether the recording has an end.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
-        self.catalogue.complete
+        self.catalogue.ending.is_some()
+    }
+
+    /// What the end says; nothing if there is none.
+    #[must_use]
+    pub const fn ending(&self) -> Option<&Ending> {
+        self.catalogue.ending.as_ref()
     }
 
     /// Where the keyframes stand, in the order of the file.
@@ -117,8 +123,8 @@ impl<S: Read + Seek> Recording<S> {
         Ok((self.catalogue, restarted(self.source)?))
     }
 
-    /// Keyframes and last tick as the file's end tells them; nothing if the file has no sound end.
-    fn read_index(&mut self) -> Result<Option<(Vec<IndexEntry>, u32)>, ReadError> {
+    /// Keyframes and end as the file's end tells them; nothing if the file has no sound end.
+    fn read_index(&mut self) -> Result<Option<(Vec<IndexEntry>, Ending)>, ReadError> {
         let file_bytes = self.source.seek(SeekFrom::End(0)).map_err(|error| failed(&error, 0))?;
         let Some(trailer_offset) =
             file_bytes.checked_sub(8).filter(|offset| *offset > self.catalogue.blocks_offset)
@@ -132,8 +138,7 @@ impl<S: Read + Seek> Recording<S> {
         let Some((header, payload)) = self.block_at(end_offset, Kind::End, file_bytes)? else {
             return Ok(None);
         };
-        let last_tick = header.first_tick;
-        let Some(end) = End::parse(last_tick, &payload) else { return Ok(None) };
+        let Some(end) = End::parse(header.first_tick, &payload) else { return Ok(None) };
         let whole = end_offset.checked_add(header.block_bytes()) == Some(file_bytes);
         if !whole || end.end_offset != end_offset {
             return Ok(None);
@@ -143,7 +148,7 @@ impl<S: Read + Seek> Recording<S> {
             .and_then(|(_, payload)| parse_index(&payload, self.catalogue.blocks_offset, end.index_offset));
         Ok(entries.map(|mut entries| {
             entries.retain(IndexEntry::is_keyframe);
-            (entries, last_tick)
+            (entries, Ending::from(&end))
         }))
     }
 

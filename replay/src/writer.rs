@@ -307,6 +307,33 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
+    /// Adds a block of another recording as it is, index, end and their order apart.
+    pub(crate) fn copy(&mut self, label: Label, payload: &[u8]) -> Result<(), WriteError> {
+        self.flush()?;
+        self.settings.epoch = label.epoch;
+        let newest = match label.kind {
+            Kind::Keyframe => {
+                if self.index.len() < INDEX_ENTRIES_MAX {
+                    self.index.push(IndexEntry {
+                        offset: self.offset,
+                        tick: label.first_tick,
+                        kind: Kind::Keyframe as u8,
+                    });
+                }
+                Some(label.first_tick)
+            }
+            Kind::TickRecords => Some(label.first_tick.saturating_add(label.tick_count.saturating_sub(1))),
+            _ => None,
+        };
+        put_block(&mut self.out, label, payload, &mut self.packed);
+        self.write_out()?;
+        if let Some(newest) = newest {
+            self.next_tick = newest.checked_add(1);
+            self.written_tick = newest;
+        }
+        Ok(())
+    }
+
     /// Writes the open frame to `out` as it would be if it ended here; the frame stays open.
     pub(crate) fn put_open_frame(&self, out: &mut Vec<u8>) {
         let Frame { first_tick, count: tick_count, records, hashes, .. } = &self.frame;

@@ -1,5 +1,7 @@
 //! `tiltyard replay`: looks into recordings and proves them.
 
+mod cut;
+mod diff;
 mod info;
 mod open;
 mod seek;
@@ -46,6 +48,21 @@ Exit codes: 0 all there is agrees, 1 a recording diverges, is damaged or cannot 
 
 Exit codes: 0 the state has the recorded hash, or none is recorded; 1 it has another one.")]
     Seek(seek::SeekArgs),
+    /// Say where two recordings part: tick, component, actor, field and both values
+    #[command(after_help = "Examples:
+  tiltyard replay diff a.replay b.replay
+  tiltyard --json replay diff before.replay after.replay
+
+Compared are the ticks that both have; one may be shorter.
+Exit codes: 0 no difference, 1 they part, have no tick in common, or one cannot be played on.")]
+    Diff(diff::DiffArgs),
+    /// Cut a part out of a recording, as a recording of its own
+    #[command(after_help = "Examples:
+  tiltyard replay cut battle.replay --from 900 --to 1200 --out part.replay
+  tiltyard replay cut battle.replay --to 300 --out start.replay
+
+The part begins at the newest keyframe before the first tick asked for, so that it can be computed.")]
+    Cut(cut::CutArgs),
 }
 
 /// Which recordings, and how.
@@ -64,6 +81,8 @@ impl ReplayCommand {
     pub(crate) fn run<G: Game>(&self, output: Output) -> anyhow::Result<Exit> {
         match self {
             Self::Info { file } => info::run::<G>(output, file),
+            Self::Cut(args) => cut::run(output, args),
+            Self::Diff(args) => diff::run::<G>(output, args),
             Self::Seek(args) => seek::run::<G>(output, args),
             Self::Verify(args) => {
                 let files = recordings(&args.paths)?;

@@ -90,6 +90,42 @@ fn a_recording_lists_its_outcome_and_its_seed_as_text() {
 }
 
 #[test]
+fn a_part_is_cut_out_and_equals_its_whole() {
+    let program = Program::new();
+    fs::write(program.path().join("a.replay"), recording()).expect("written");
+    let (code, object) = program.json("replay cut a.replay --from 310 --to 390 --out part.replay");
+    assert_eq!(
+        (code, &object["first_tick"], &object["last_tick"]),
+        (0, &301.into(), &390.into()),
+        "{object}"
+    );
+    let (code, file) = verify(&program, "part.replay");
+    assert_eq!((code, &file["ticks"], &file["complete"]), (0, &90.into(), &true.into()));
+    let (code, object) = program.json("replay diff a.replay part.replay");
+    assert_eq!((code, &object["equal"], &object["compared"][1]), (0, &true.into(), &390.into()), "{object}");
+    let (code, object) = program.json("replay cut a.replay --from 310 --out part.replay");
+    assert_eq!(code, 1, "a file that is there is left alone");
+    assert!(object["error"].as_str().is_some_and(|error| error.contains("part.replay")), "{object}");
+    assert_eq!(program.json("replay cut a.replay --from 402 --out more.replay").0, 2);
+    assert!(!program.path().join("more.replay").exists(), "nothing is left behind");
+}
+
+#[test]
+fn recordings_of_two_seeds_part_and_say_where() {
+    let program = Program::new();
+    fs::write(program.path().join("a.replay"), recording()).expect("written");
+    let other = Played::<Skirmish>::of(&Skirmish::scenes()[0], 12, 1, 400).expect("the scene is played");
+    fs::write(program.path().join("b.replay"), other.recording().expect("recorded")).expect("written");
+    let (code, object) = program.json("replay diff a.replay b.replay");
+    assert_eq!((code, &object["equal"]), (1, &false.into()));
+    assert_eq!((&object["head"][0]["what"], &object["head"][0]["decides"]), (&"seed".into(), &true.into()));
+    let first = &object["first_divergence"];
+    assert!(first["field"].is_string() && first["left"] != first["right"], "{object}");
+    let (code, out, _) = program.person("replay diff a.replay b.replay");
+    assert!(code == 1 && out.contains("seed: 000000000000000b against 000000000000000c"), "{out}");
+}
+
+#[test]
 fn pipes_and_devices_are_no_recordings() {
     let program = Program::new();
     let made = std::process::Command::new("mkfifo").arg(program.path().join("pipe.replay")).status();

@@ -1,6 +1,8 @@
 //! What a recording promises, file faults and hostile bytes included.
 
+mod cutting;
 mod damage;
+mod diffing;
 mod game;
 mod golden;
 mod hostile;

@@ -329,30 +329,9 @@ fn header_that_contradicts_its_spec_is_refused() {
 fn mutated_recordings_of_a_game_never_panic_the_verifier() {
     let mut dice = Dice::new("mutated_recordings_of_a_game_never_panic_the_verifier");
     let good = recorded(230, Lie { parts_every: 20, ..Lie::default() });
-    let head = head(&spec()).to_bytes().expect("within bounds").len();
     let mut refused = 0;
     for _ in 0..300 {
-        // Every payload may lie under right checksums; blocks are stored raw so that a flip stays a flip.
-        let mut made = good[..head].to_vec();
-        let mut rest = &good[head..];
-        while let Some((block, after)) = rest.split_first_chunk() {
-            let mut header = tiltyard_replay::BlockHeader::parse(block).expect("whole blocks");
-            let (stored, after) = after.split_at(header.stored_bytes as usize);
-            let mut unpacked = Vec::new();
-            let mut payload =
-                tiltyard_replay::unpack(&header, stored, &mut unpacked).expect("whole").to_vec();
-            if dice.below(12) == 0 && !payload.is_empty() {
-                let at = dice.below(payload.len());
-                payload[at] = dice.next() as u8;
-            }
-            header.codec = 0;
-            header.raw_bytes = payload.len() as u32;
-            header.stored_bytes = payload.len() as u32;
-            header.payload_crc = crc32fast::hash(&payload);
-            made.extend_from_slice(&header.to_bytes());
-            made.extend_from_slice(&payload);
-            rest = after;
-        }
+        let made = mutated(&good, &mut dice);
         for on_damage in [OnDamage::Stop, OnDamage::NextKeyframe] {
             match verify::<Joust>(&made[..], on_damage, |_| {}) {
                 Ok(verdict) => refused += u32::from(!verdict.verified),
@@ -366,4 +345,30 @@ fn mutated_recordings_of_a_game_never_panic_the_verifier() {
         }
     }
     assert!(refused > 300, "{refused}");
+}
+
+/// The recording with flips in some payloads, under right checksums.
+pub(crate) fn mutated(good: &[u8], dice: &mut Dice) -> Vec<u8> {
+    let head = head(&spec()).to_bytes().expect("within bounds").len();
+    let mut made = good[..head].to_vec();
+    let mut rest = &good[head..];
+    while let Some((block, after)) = rest.split_first_chunk() {
+        // Blocks are stored raw so that a flip stays a flip.
+        let mut header = tiltyard_replay::BlockHeader::parse(block).expect("whole blocks");
+        let (stored, after) = after.split_at(header.stored_bytes as usize);
+        let mut unpacked = Vec::new();
+        let mut payload = tiltyard_replay::unpack(&header, stored, &mut unpacked).expect("whole").to_vec();
+        if dice.below(12) == 0 && !payload.is_empty() {
+            let at = dice.below(payload.len());
+            payload[at] = dice.next() as u8;
+        }
+        header.codec = 0;
+        header.raw_bytes = payload.len() as u32;
+        header.stored_bytes = payload.len() as u32;
+        header.payload_crc = crc32fast::hash(&payload);
+        made.extend_from_slice(&header.to_bytes());
+        made.extend_from_slice(&payload);
+        rest = after;
+    }
+    made
 }
