@@ -124,6 +124,22 @@ impl<G: Game, S: Read + Seek> Player<G, S> {
         }
     }
 
+    /// Takes in what was appended to the source since it was opened, for a recording that is still being written.
+    /// The player stays at its tick. It reads on from the newest keyframe it knows, and plays from the one before its
+    /// tick.
+    ///
+    /// # Errors
+    /// As [`Player::seek`].
+    pub fn refresh(&mut self) -> Result<(), PlayError> {
+        let Some(reader) = self.reader.take() else { return Ok(()) };
+        let recording = Recording::reopen(reader.into_source().into_inner(), self.catalogue.clone())?;
+        let (catalogue, reader) = recording.into_reader()?;
+        self.catalogue = catalogue;
+        self.forget();
+        self.reader = Some(reader);
+        self.seek(self.tick()).map(drop)
+    }
+
     /// The battle at the tick that was played last.
     #[must_use]
     pub const fn battle(&self) -> &Battle<G> {
@@ -146,6 +162,12 @@ impl<G: Game, S: Read + Seek> Player<G, S> {
     #[must_use]
     pub const fn last_tick(&self) -> u32 {
         self.catalogue.last_tick
+    }
+
+    /// Whether the recording has an end, or all that is known of it is a beginning.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.catalogue.ending.is_some()
     }
 
     /// The state hash that is recorded for the tick, if one is and it was reached by a step.
@@ -235,6 +257,16 @@ impl<G: Game, S: Read + Seek> Player<G, S> {
         Ok(())
     }
 
+    /// Lets go of what was read and not played.
+    fn forget(&mut self) {
+        self.records.clear();
+        self.hashes.clear();
+        self.parts.clear();
+        self.recorded_hash = None;
+        self.recorded_parts = None;
+        self.placed = false;
+    }
+
     fn exchange(
         &mut self,
         replace: impl FnOnce(
@@ -242,12 +274,7 @@ impl<G: Game, S: Read + Seek> Player<G, S> {
             &Catalogue,
         ) -> Result<Reader<BufReader<S>>, crate::reader::ReadError>,
     ) -> Result<(), PlayError> {
-        self.records.clear();
-        self.hashes.clear();
-        self.parts.clear();
-        self.recorded_hash = None;
-        self.recorded_parts = None;
-        self.placed = false;
+        self.forget();
         if let Some(reader) = self.reader.take() {
             self.reader = Some(replace(reader, &self.catalogue)?);
         }

@@ -21,7 +21,7 @@ pub struct Recording<S> {
 }
 
 /// What is known of a recording besides its blocks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Catalogue {
     pub(crate) header: Header,
     pub(crate) blocks_offset: u64,
@@ -50,16 +50,25 @@ impl<S: Read + Seek> Recording<S> {
         drop(reader);
         let catalogue =
             Catalogue { header, blocks_offset, keyframes: Vec::new(), last_tick: 0, ending: None };
-        let mut recording = Self { source, catalogue };
-        match recording.read_index()? {
+        Self { source, catalogue }.looked_over()
+    }
+
+    /// The same recording with what was appended to the source since its catalogue was made.
+    pub(crate) fn reopen(source: S, catalogue: Catalogue) -> Result<Self, ReadError> {
+        let recording = Self { source, catalogue };
+        if recording.is_complete() { Ok(recording) } else { recording.looked_over() }
+    }
+
+    fn looked_over(mut self) -> Result<Self, ReadError> {
+        match self.read_index()? {
             Some((keyframes, ending)) => {
-                recording.catalogue.keyframes = keyframes;
-                recording.catalogue.last_tick = ending.tick;
-                recording.catalogue.ending = Some(ending);
+                self.catalogue.keyframes = keyframes;
+                self.catalogue.last_tick = ending.tick;
+                self.catalogue.ending = Some(ending);
             }
-            None => recording.scan()?,
+            None => self.scan()?,
         }
-        Ok(recording)
+        Ok(self)
     }
 
     /// The head of the recording.
@@ -182,15 +191,23 @@ impl<S: Read + Seek> Recording<S> {
         Ok(payload.map(|payload| (header, payload.to_vec())))
     }
 
-    /// Finds the keyframes of a file without an end, up to its tear or its first damage.
+    /// Finds the keyframes of a file without an end behind those that are known, up to its tear or its first damage.
     fn scan(&mut self) -> Result<(), ReadError> {
-        rewind(&mut self.source, 0)?;
+        let known = self.catalogue.keyframes.last().copied();
+        rewind(&mut self.source, known.map_or(0, |keyframe| keyframe.offset))?;
         let source = BufReader::with_capacity(BUFFER_BYTES, &mut self.source);
-        let mut reader = Reader::open(source, OnDamage::Stop)?;
+        let mut reader = match known {
+            Some(IndexEntry { offset, .. }) => {
+                let Catalogue { header, blocks_offset, .. } = &self.catalogue;
+                Reader::resume(source, header.clone(), *blocks_offset, offset)
+            }
+            None => Reader::open(source, OnDamage::Stop)?,
+        };
         loop {
             match reader.next_item() {
                 Ok(Some(Item::Block(block))) => {
-                    if let Content::Keyframe(_) = block.content {
+                    let is_new = known.is_none_or(|known| block.offset > known.offset);
+                    if let (Content::Keyframe(_), true) = (&block.content, is_new) {
                         let (offset, tick, kind) = (block.offset, block.header.first_tick, block.header.kind);
                         self.catalogue.keyframes.push(IndexEntry { offset, tick, kind });
                     }
