@@ -78,6 +78,15 @@ impl Canvas {
         next
     }
 
+    /// Puts all of another canvas, its upper left corner at a place.
+    pub fn paste(&mut self, column: u16, row: u16, other: &Self) {
+        for (row, line) in (row..=u16::MAX).zip(other.lines()) {
+            for (column, cell) in (column..=u16::MAX).zip(line) {
+                self.put(column, row, cell.glyph, cell.ink);
+            }
+        }
+    }
+
     /// The part from `first_row` down as a map of `land`: all of it where that is readable, else what lies around
     /// `around`.
     pub fn map(&mut self, first_row: u16, land: &Rect, around: Option<Vec2>) -> Map<'_> {
@@ -126,6 +135,19 @@ mod tests {
         canvas.put(0, 1, '\u{1b}', Ink::Alarm);
         assert_eq!(canvas.to_string(), "  ab\n?\n");
         assert_eq!(canvas.lines().count(), 2);
+    }
+
+    #[test]
+    fn a_pasted_canvas_is_cut_at_the_edges() {
+        let (mut canvas, mut stamp) = (Canvas::new(4, 2), Canvas::new(3, 2));
+        stamp.text(0, 0, "abc", Ink::Strong);
+        stamp.text(0, 1, "def", Ink::Plain);
+        canvas.paste(2, 1, &stamp);
+        assert_eq!(canvas.to_string(), "\n  ab\n");
+        assert_eq!(canvas.lines().last().map(|line| line[2].ink), Some(Ink::Strong));
+        canvas.paste(u16::MAX, u16::MAX, &stamp);
+        canvas.paste(0, 0, &Canvas::new(0, 9));
+        assert_eq!(canvas.to_string(), "\n  ab\n");
     }
 
     #[test]
