@@ -24,6 +24,14 @@ const HEAD: u16 = 2;
 const MARK: f32 = 3.0;
 /// Characters of the health bar.
 const BAR: i32 = 10;
+/// Columns of the list of puppets, on the right of the map.
+const LIST: u16 = 28;
+/// Columns that the canvas has at least where that list is shown.
+const LIST_COLUMNS_MIN: u16 = 80;
+/// How long a blast is seen, in seconds.
+const BLAST_SEEN: f32 = 0.4;
+/// Marks that a blast's ring is drawn by.
+const RING: u16 = 64;
 
 /// Moves by the keys; aims at the nearest enemy in sight, else where it goes, else where it aimed.
 pub(super) fn steer(world: &World, seat: Seat, keys: &Keys) -> Input {
@@ -60,7 +68,7 @@ fn target(world: &World, seat: Seat) -> Option<(Vec2, Vec2)> {
     Some((positions[nearest].at, puppets.read::<Velocity>()[nearest].per_second))
 }
 
-/// Draws clock, score, oneself and the arena.
+/// Draws clock, score, oneself, the arena and, where there is room, how everybody is.
 pub(super) fn picture(battle: &Battle<Skirmish>, seat: Option<Seat>, canvas: &mut Canvas) {
     let world = battle.world();
     let seat = seat.filter(|seat| seat.index() < world.rows::<Puppet>().len());
@@ -68,7 +76,17 @@ pub(super) fn picture(battle: &Battle<Skirmish>, seat: Option<Seat>, canvas: &mu
     if let Some(seat) = seat {
         oneself(world, seat, canvas);
     }
-    arena(battle, seat, canvas);
+    if canvas.columns() < LIST_COLUMNS_MIN {
+        arena(battle, seat, HEAD, canvas);
+        return;
+    }
+    let rows = canvas.rows().saturating_sub(HEAD);
+    let mut field = Canvas::new(canvas.columns() - LIST, rows);
+    arena(battle, seat, 0, &mut field);
+    canvas.paste(0, HEAD, &field);
+    let mut puppets = Canvas::new(LIST - 1, rows);
+    list(world, seat, &mut puppets);
+    canvas.paste(canvas.columns() - LIST + 1, HEAD, &puppets);
 }
 
 fn head(battle: &Battle<Skirmish>, canvas: &mut Canvas) {
@@ -95,11 +113,8 @@ fn oneself(world: &World, seat: Seat, canvas: &mut Canvas) {
     next = canvas.text(next, 1, " you are ", Ink::Plain);
     next = canvas.text(next, 1, &name(row), ink(life.team));
     if life.is_alive() {
-        let (health, full) = (i32::from(life.health.max(0)), i32::from(rules.health.max(1)));
-        let marks = (health * BAR + full - 1) / full;
-        let bar: String = (0..BAR).map(|mark| if mark < marks { '█' } else { '·' }).collect();
-        let colour = if health * 3 < full { Ink::Alarm } else { Ink::Plain };
-        next = canvas.text(next, 1, &format!("   health {bar} {health}"), colour);
+        let text = format!("   health {} {}", bar(&life, &rules), life.health);
+        next = canvas.text(next, 1, &text, health_ink(&life, &rules));
         let (text, colour) = match seconds(arms.blast.left(now.next()), &rules) {
             left if left > 0.0 => (format!("   blast in {left:.1} s"), Ink::Faint),
             _ => ("   blast ready".to_owned(), Ink::Strong),
@@ -112,14 +127,57 @@ fn oneself(world: &World, seat: Seat, canvas: &mut Canvas) {
     canvas.text(next, 1, &format!("   kills {}, deaths {}", tally.kills, tally.deaths), Ink::Plain);
 }
 
-fn arena(battle: &Battle<Skirmish>, seat: Option<Seat>, canvas: &mut Canvas) {
+/// A line for each puppet, as far as there are rows: name, health, kills and deaths.
+fn list(world: &World, seat: Option<Seat>, canvas: &mut Canvas) {
+    let (rules, puppets, now) = (world.singleton::<Rules>(), world.rows::<Puppet>(), world.tick());
+    let (lives, tallies) = (puppets.read::<Life>(), puppets.read::<Tally>());
+    let rows = usize::from(canvas.rows());
+    let shown = if lives.len() > rows { rows.saturating_sub(1) } else { lives.len() };
+    for (row, (life, tally)) in lives.iter().zip(&*tallies).enumerate().take(shown) {
+        let line = row as u16;
+        let mark = if seat.is_some_and(|seat| seat.index() == row) { '@' } else { ' ' };
+        canvas.put(0, line, mark, Ink::Strong);
+        canvas.text(2, line, &name(row), ink(life.team));
+        if life.is_alive() {
+            canvas.text(6, line, &bar(life, &rules), health_ink(life, &rules));
+        } else {
+            let left = seconds(life.returns_at.since(now), &rules);
+            canvas.text(6, line, &format!("dead {left:.1} s"), Ink::Faint);
+        }
+        canvas.text(18, line, &format!("{:>4}/{}", tally.kills, tally.deaths), Ink::Plain);
+    }
+    if shown < lives.len() {
+        canvas.text(2, shown as u16, &format!("and {} more", lives.len() - shown), Ink::Faint);
+    }
+}
+
+fn bar(life: &Life, rules: &Rules) -> String {
+    let (health, full) = (i32::from(life.health.max(0)), i32::from(rules.health.max(1)));
+    let marks = (health * BAR + full - 1) / full;
+    (0..BAR).map(|mark| if mark < marks { '█' } else { '·' }).collect()
+}
+
+fn health_ink(life: &Life, rules: &Rules) -> Ink {
+    if i32::from(life.health) * 3 < i32::from(rules.health) { Ink::Alarm } else { Ink::Plain }
+}
+
+fn arena(battle: &Battle<Skirmish>, seat: Option<Seat>, first_row: u16, canvas: &mut Canvas) {
     let world = battle.world();
     let (rules, puppets) = (world.singleton::<Rules>(), world.rows::<Puppet>());
     let (lives, positions) = (puppets.read::<Life>(), puppets.read::<Position>());
-    let mut map = canvas.map(HEAD, &rules.bounds(), seat.map(|seat| positions[seat.index()].at));
+    let mut map = canvas.map(first_row, &rules.bounds(), seat.map(|seat| positions[seat.index()].at));
     map.outline(&rules.bounds(), Ink::Faint);
     for block in world.rows::<Obstacle>().read::<Block>().iter() {
         map.fill(&block.rect(), '▒', Ink::Faint);
+    }
+    let arms = puppets.read::<Arms>();
+    for (row, age) in arms.iter().map(|arms| blast_age(arms, world, &rules)).enumerate() {
+        let Some(age) = age else { continue };
+        let radius = rules.blast_radius * ((age + 1.0) * rules.seconds / BLAST_SEEN).min(1.0);
+        for mark in 0..RING {
+            let angle = math::PI * (f32::from(mark) / f32::from(RING / 2) - 1.0);
+            map.put(positions[row].at + math::direction(angle) * radius, '*', ink(lives[row].team));
+        }
     }
     for (row, (life, position)) in
         lives.iter().zip(&*positions).enumerate().filter(|(_, (life, _))| !life.is_alive())
@@ -144,6 +202,14 @@ fn arena(battle: &Battle<Skirmish>, seat: Option<Seat>, canvas: &mut Canvas) {
         map.put(at + math::direction(puppets.read::<Facing>()[row].angle) * MARK, '+', Ink::Faint);
         map.put(at, '@', Ink::Strong);
     }
+}
+
+/// How many ticks ago a puppet made its blast, while that is seen. The state tells, so that whoever looks at one tick
+/// alone sees it too.
+fn blast_age(arms: &Arms, world: &World, rules: &Rules) -> Option<f32> {
+    let began = arms.blast.0.0.checked_sub(rules.blast_ticks).filter(|began| *began > 0)?;
+    let age = world.tick().0.checked_sub(began)? as f32;
+    (age * rules.seconds < BLAST_SEEN).then_some(age)
 }
 
 /// One line about an event; nothing for those that are everywhere.
@@ -210,7 +276,18 @@ mod tests {
             text.contains("blast ready   kills 0, deaths 0") && text.contains('▒') && text.contains('┌'),
             "{text}"
         );
-        let map: String = text.lines().skip(usize::from(HEAD)).collect();
+        let list = |text: &str| -> Vec<String> {
+            let lines = text.lines().skip(usize::from(HEAD));
+            lines.map(|line| line.chars().skip(usize::from(81 - LIST)).collect()).collect()
+        };
+        let map = |text: &str| -> String {
+            let lines = text.lines().skip(usize::from(HEAD));
+            lines.flat_map(|line| line.chars().take(usize::from(80 - LIST))).collect()
+        };
+        let (list, map) = (list(&text), map(&text));
+        assert_eq!(list[3], "@ #3  ██████████     0/0");
+        assert_eq!(list.len(), 22);
+        assert_eq!((&*list[9], &*list[10]), ("  #9  ██████████     0/0", ""));
         assert!(map.contains('@'), "{text}");
         // Who stands behind another one is hidden; most are seen.
         assert!(('0'..='9').filter(|seat| map.contains(*seat)).count() >= 6, "{text}");
@@ -218,9 +295,34 @@ mod tests {
         Skirmish::picture(&battle, None, &mut seen);
         assert!(!seen.to_string().contains('@'));
         // Seats that are none, and canvases that hold nothing, are drawn too.
-        for (columns, rows) in [(0, 0), (1, 1), (10, 3), (400, 200)] {
+        for (columns, rows) in [(0, 0), (1, 1), (10, 3), (80, 1), (80, 5), (400, 200)] {
             Skirmish::picture(&battle, Some(Seat(99)), &mut Canvas::new(columns, rows));
         }
+        let mut low = Canvas::new(80, 8);
+        Skirmish::picture(&battle, None, &mut low);
+        assert!(low.to_string().ends_with("and 5 more\n"), "{low}");
+    }
+
+    #[test]
+    fn a_blast_is_seen_for_a_moment_by_whoever_looks_at_the_state_alone() {
+        let mut battle = battle(7);
+        let mut record = TickRecord::neutral(Tick::ZERO, 0);
+        let mut blasts: Vec<u32> = Vec::new();
+        let mut seen = 0;
+        for tick in 1..=900 {
+            battle.bot_record(&mut record);
+            battle.step(&record);
+            let is_blast = |event: &Event| event.kind() == Some(EventKind::Blast);
+            if battle.events().iter().any(is_blast) {
+                blasts.push(tick);
+            }
+            let mut canvas = Canvas::new(70, 40);
+            Skirmish::picture(&battle, None, &mut canvas);
+            let fresh = blasts.last().is_some_and(|blast| tick - blast < 12);
+            assert_eq!(canvas.to_string().contains('*'), fresh, "tick {tick}:\n{canvas}");
+            seen += u32::from(fresh);
+        }
+        assert!(blasts.len() > 3 && seen < 800, "{blasts:?}");
     }
 
     #[test]
