@@ -23,7 +23,7 @@ const LISTENING: Duration = Duration::from_millis(100);
 
 /// What the keyboard said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(crate) enum Said {
     /// A key was pressed, or is repeated.
     Pressed(Key),
     /// A key was let go.
@@ -33,7 +33,7 @@ pub(super) enum Said {
 }
 
 /// What a terminal's event means; nothing for those that mean nothing here.
-pub(super) fn understand(event: &Event) -> Option<Said> {
+pub(crate) fn understand(event: &Event) -> Option<Said> {
     let Event::Key(KeyEvent { code, modifiers, kind, .. }) = event else { return None };
     let key = match code {
         KeyCode::Esc => return (*kind == KeyEventKind::Press).then_some(Said::Leave),
@@ -55,7 +55,7 @@ pub(super) fn understand(event: &Event) -> Option<Said> {
 }
 
 /// Reads the terminal's events on a thread of its own, which ends when nobody listens any more.
-pub(super) fn read() -> mpsc::Receiver<Event> {
+pub(crate) fn read() -> mpsc::Receiver<Event> {
     let (events, listening) = mpsc::channel(EVENTS_MAX);
     std::thread::spawn(move || {
         while !events.is_closed() {

@@ -18,9 +18,9 @@ use tiltyard_engine::{Battle, Game, Seat};
 use tiltyard_netcode::token::TokenFile;
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::keyboard::{Keyboard, Said, read};
-use self::screen::Screen;
-pub(crate) use self::screen::give_back;
+use self::keyboard::Keyboard;
+pub(crate) use self::keyboard::{Said, read, understand};
+pub(crate) use self::screen::{Screen, give_back};
 use crate::exit::Usage;
 use crate::output::Output;
 use crate::stop::Stop;
@@ -100,7 +100,7 @@ pub(crate) async fn play<G: Game>(
     while !session.pilot().is_over() {
         tokio::select! {
             turn = session.turn() => turn.context("the socket")?,
-            event = events.recv() => match event.as_ref().map(keyboard::understand) {
+            event = events.recv() => match event.as_ref().map(understand) {
                 // A keyboard that is gone can press nothing any more.
                 None | Some(Some(Said::Leave)) => session.leave(),
                 Some(Some(Said::Pressed(key))) => lock(&table).keyboard.press(Instant::now(), key),

@@ -26,7 +26,7 @@ const BY_STDERR: u8 = 2;
 const SIZE: (u16, u16) = (80, 24);
 
 /// The terminal, taken; dropping it gives it back.
-pub(super) struct Screen {
+pub(crate) struct Screen {
     stream: u8,
     columns: u16,
     rows: u16,
@@ -35,7 +35,7 @@ pub(super) struct Screen {
 
 impl Screen {
     /// Whether there is a terminal to read keys from and to draw on.
-    pub(super) fn ensure_terminal(reader: Reader) -> Result<(), &'static str> {
+    pub(crate) fn ensure_terminal(reader: Reader) -> Result<(), &'static str> {
         let draws = match stream_for(reader) {
             BY_STDERR => io::stderr().is_terminal(),
             _ => io::stdout().is_terminal(),
@@ -49,7 +49,7 @@ impl Screen {
     }
 
     /// Takes the terminal: keys come one by one and unseen, and what stood there waits for the end.
-    pub(super) fn take(reader: Reader) -> io::Result<Self> {
+    pub(crate) fn take(reader: Reader) -> io::Result<Self> {
         let stream = stream_for(reader);
         let (columns, rows) = size().unwrap_or(SIZE);
         let screen = Self { stream, columns, rows, bytes: Vec::new() };
@@ -71,22 +71,22 @@ impl Screen {
     }
 
     /// Whether it is still taken: a panic of the game has given it back.
-    pub(super) fn is_taken(&self) -> bool {
+    pub(crate) fn is_taken(&self) -> bool {
         TAKEN.load(Ordering::SeqCst) == self.stream
     }
 
     /// Columns and rows.
-    pub(super) fn size(&self) -> (u16, u16) {
+    pub(crate) fn size(&self) -> (u16, u16) {
         (self.columns, self.rows)
     }
 
     /// The terminal has another size now.
-    pub(super) fn resize(&mut self, columns: u16, rows: u16) {
+    pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
         (self.columns, self.rows) = (columns, rows);
     }
 
     /// Shows canvases, one below the other.
-    pub(super) fn show(&mut self, canvases: &[&Canvas]) -> io::Result<()> {
+    pub(crate) fn show(&mut self, canvases: &[&Canvas]) -> io::Result<()> {
         self.bytes.clear();
         queue!(self.bytes, BeginSynchronizedUpdate)?;
         let lines = canvases.iter().flat_map(|canvas| canvas.lines());

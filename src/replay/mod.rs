@@ -1,11 +1,17 @@
 //! `tiltyard replay`: looks into recordings and proves them.
 
 mod cut;
+mod deck;
 mod diff;
+mod film;
+mod follow;
+mod frame;
 mod info;
 mod open;
+mod play;
 mod seek;
 mod verify;
+mod watch;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +20,8 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use tiltyard_engine::Game;
 
+use self::follow::FollowArgs;
+use self::play::PlayArgs;
 pub(crate) use self::verify::bytes_of;
 pub use self::verify::{Checked, verify_all, verify_file};
 use crate::exit::{Exit, Usage};
@@ -63,6 +71,26 @@ Exit codes: 0 no difference, 1 they part, have no tick in common, or one cannot 
 
 The part begins at the newest keyframe before the first tick asked for, so that it can be computed.")]
     Cut(cut::CutArgs),
+    /// Look at a battle in the terminal: pause, speed, forwards and backwards, from event to event
+    #[command(after_help = "Examples:
+  tiltyard replay play battle.replay
+  tiltyard replay play battle.replay --from 900 --speed 4 --follow 3
+  tiltyard replay play battle.replay --text --every 30 --ticks 900..1200 --size 100x30
+  tiltyard --json replay play battle.replay
+
+Keys: space pauses, left and right go a tick, down and up five seconds, - and + change the speed, p and n go to the
+previous and next event, a number and g to that tick, b and e to the ends; f follows the next seat, a number and f that
+seat, o nobody; q, Esc or Ctrl-C leaves. Without a terminal the frames are printed as text.
+Exit codes: 0 it was shown, 1 what was shown is damaged or not what was recorded.")]
+    Play(PlayArgs),
+    /// The same for a recording that is being written now, until it ends
+    #[command(after_help = "Examples:
+  tiltyard replay follow tiltyard-data/replays/0123456789abcdef-1.replay
+  tiltyard replay follow battle.replay --text --every 30
+  tiltyard replay follow battle.replay --from 0 --idle 10
+
+A node writes a second of ticks at a time, and so much later they are seen.")]
+    Follow(FollowArgs),
 }
 
 /// Which recordings, and how.
@@ -88,6 +116,8 @@ impl ReplayCommand {
                 let files = recordings(&args.paths)?;
                 Ok(verify::run::<G>(output, &files, args.past_damage))
             }
+            Self::Play(args) => args.run::<G>(output),
+            Self::Follow(args) => args.run::<G>(output),
         }
     }
 }
