@@ -211,3 +211,147 @@ impl<G: Game, S: Read + Seek> Film<G, S> {
         seconds.saturating_mul(self.rate_hz().into()).max(1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+    use std::time::Duration;
+
+    use tiltyard_engine::Game as _;
+    use tiltyard_engine::screen::Key;
+    use tiltyard_engine::skirmish::Skirmish;
+    use tiltyard_engine::{BattleSpec, TickRecord};
+    use tiltyard_replay::{Settings, Writer};
+
+    use super::super::deck::{Ask, Deck};
+    use super::super::frame::{Foot, draw};
+    use super::*;
+    use crate::bench::Played;
+
+    type Reel = Film<Skirmish, Cursor<Vec<u8>>>;
+
+    const TICKS: u32 = 900;
+
+    fn recording() -> Vec<u8> {
+        let mode = &Skirmish::modes()[0];
+        Played::<Skirmish>::of(mode, 2026, 0, TICKS).expect("it plays").recording().expect("it is recorded")
+    }
+
+    fn frame(film: &mut Reel, deck: &Deck) -> String {
+        film.show(deck.tick, deck.seat).expect("whole");
+        assert_eq!(film.tick(), deck.tick);
+        draw(film, deck, Foot::None, (80, 24)).to_string()
+    }
+
+    /// xorshift: any numbers do.
+    fn next(state: &mut u64) -> u64 {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        *state
+    }
+
+    #[test]
+    fn every_way_to_a_tick_shows_the_same_picture() {
+        let seed = std::env::var("SEED").map_or(7, |seed| seed.parse().expect("SEED is a number"));
+        println!("SEED={seed}");
+        let (mut dice, bytes) = (seed | 1, recording());
+        let mut film = Reel::open(Cursor::new(bytes.clone())).expect("a recording");
+        let seats = film.battle().spec().roster.len() as u16;
+        let mut deck = Deck::new(film.first(), film.last(), film.rate_hz(), seats);
+        let keys: Vec<Key> = " ,.,.,.,.-+bpnpnfog0123456789x"
+            .chars()
+            .map(Key::Char)
+            .chain([Key::Left, Key::Left, Key::Right, Key::Up, Key::Down, Key::Enter])
+            .collect();
+        let mut seen = std::collections::BTreeMap::new();
+        for press in 0..600 {
+            match deck.press(keys[next(&mut dice) as usize % keys.len()]) {
+                Some(Ask::Next) => {
+                    let (from, next) = (deck.tick, film.next_told().expect("whole"));
+                    assert!(next.is_none_or(|next| next > from));
+                    deck.halt(next.unwrap_or(from));
+                }
+                Some(Ask::Previous) => {
+                    let (from, previous) = (deck.tick, film.previous_told().expect("whole"));
+                    assert!(previous.is_none_or(|previous| previous < from));
+                    deck.halt(previous.unwrap_or(from));
+                }
+                None => deck.pass(Duration::from_millis(next(&mut dice) % 250)),
+            }
+            // How it plays is part of the picture, and is left out here.
+            let mut still = Deck::new(deck.first, deck.last, deck.rate_hz, seats);
+            (still.tick, still.seat) = (deck.tick, deck.seat);
+            let shown = frame(&mut film, &still);
+            let first = seen.entry((still.tick, still.seat.map(|seat| seat.0))).or_insert_with(|| {
+                let mut fresh = Reel::open(Cursor::new(bytes.clone())).expect("a recording");
+                frame(&mut fresh, &still)
+            });
+            assert_eq!(&shown, first, "press {press}, tick {}", still.tick);
+        }
+        assert!(seen.len() > 100, "{} pictures", seen.len());
+        assert_eq!(film.diverged(), None);
+    }
+
+    #[test]
+    fn events_are_found_in_both_directions_one_by_one() {
+        let mut film = Reel::open(Cursor::new(recording())).expect("a recording");
+        let mut forwards = Vec::new();
+        while let Some(tick) = film.next_told().expect("whole") {
+            forwards.push(tick);
+        }
+        film.show(TICKS, None).expect("whole");
+        let mut backwards: Vec<_> =
+            film.lines().map(|line| line.tick).filter(|tick| *tick == TICKS).take(1).collect();
+        while let Some(tick) = film.previous_told().expect("whole") {
+            backwards.push(tick);
+            film.show(tick, None).expect("whole");
+        }
+        backwards.reverse();
+        assert!(forwards.len() > 5, "{forwards:?}");
+        assert_eq!(forwards, backwards);
+    }
+
+    #[test]
+    fn a_state_that_is_not_the_recorded_one_is_named_by_its_first_tick() {
+        let spec = BattleSpec::<Skirmish>::bots(&Skirmish::modes()[0], 2026);
+        let header =
+            Player::<Skirmish, _>::open(Cursor::new(recording())).expect("a recording").header().clone();
+        let mut battle = Battle::new(spec).expect("it starts");
+        let mut writer = Writer::start(Vec::new(), &header, Settings::new(1, 30)).expect("memory takes it");
+        let mut before = TickRecord::neutral(battle.tick(), header.seat_names.len());
+        for tick in 1..=90 {
+            let (mut record, mut bytes) = (TickRecord::neutral(battle.tick(), 0), Vec::new());
+            battle.bot_record(&mut record);
+            record.encode(&before, &mut bytes);
+            let hash = battle.step(&record).0 ^ u64::from(tick == 40 || tick == 70);
+            writer.append(tick, &bytes, hash).expect("memory takes it");
+            before = record;
+        }
+        writer.flush().expect("memory takes it");
+        let mut film = Reel::open(Cursor::new(writer.into_sink())).expect("a recording");
+        let mut diverged = |tick| {
+            film.show(tick, None).expect("it can be computed");
+            film.diverged()
+        };
+        assert_eq!([diverged(39), diverged(90), diverged(20)], [None, Some(40), Some(40)]);
+        assert!(!film.is_complete());
+    }
+
+    #[test]
+    fn at_damage_the_last_good_tick_is_shown_and_what_lies_behind_can_be_reached() {
+        let mut bytes = recording();
+        let opened = tiltyard_replay::Recording::open(Cursor::new(&bytes)).expect("a recording");
+        let keyframe = opened.keyframes()[1];
+        bytes[keyframe.offset as usize - 10] ^= 1;
+        let mut film = Reel::open(Cursor::new(bytes)).expect("a recording");
+        assert!(film.show(keyframe.tick - 1, None).is_err());
+        let stands = film.tick();
+        assert!(stands > keyframe.tick - 60 && stands < keyframe.tick, "{stands}");
+        film.show(stands, None).expect("good up to there");
+        assert_eq!(film.tick(), stands);
+        let behind = keyframe.tick + film.remembered();
+        film.show(behind, None).expect("a keyframe leads there");
+        assert_eq!(film.tick(), behind);
+    }
+}
