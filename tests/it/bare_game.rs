@@ -4,9 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tiltyard::bench::Played;
 use tiltyard::exit::Exit;
 use tiltyard_engine::rng::Rng;
 use tiltyard_engine::{Game, Mode, Outcome, Registry, Schedule, Seat, Stage, Terms, World};
+
+use crate::program::Program;
 
 tiltyard_engine::record! {
     /// How long the candle still burns.
@@ -100,6 +103,30 @@ fn an_own_game_gets_the_whole_program_with_its_own_modes() {
         Exit::Fine
     );
     assert!(fs::read_to_string(drawing).is_ok_and(|svg| svg.matches("<circle").count() == 2));
+}
+
+#[test]
+fn the_program_that_waits() {
+    // The next test starts this one as a process of its own, which then is the program.
+    let line = std::env::var(Program::LINE).unwrap_or("--version".to_owned());
+    let exit = run_of::<false>(&line);
+    if std::env::var_os(Program::LINE).is_some() {
+        std::process::exit(exit.code().into());
+    }
+    assert_eq!(exit, Exit::Fine);
+}
+
+#[test]
+fn a_replay_of_a_game_without_a_picture_lists_what_there_is() {
+    let program = Program::of_test("bare_game::the_program_that_waits");
+    let played = Played::<Waiting<false>>::of(&Waiting::<false>::modes()[0], 1, 0, 90).expect("it is played");
+    let recording = played.recording().expect("it is recorded");
+    fs::write(program.path().join("a.replay"), recording).expect("written");
+    let (code, text, error) = program.person("replay play a.replay --ticks 60..60 --size 60x9");
+    assert_eq!(code, 0, "{error}");
+    assert!(text.contains("waiting, tick 60\n"), "{text}");
+    assert!(text.contains("tick 60/90  0:02.0/0:03.0 ━"), "{text}");
+    assert_eq!(program.json("replay play a.replay --follow 1").0, 2);
 }
 
 #[test]

@@ -11,3 +11,5 @@ mod keyboard;
 mod own_game;
 mod program;
 mod recordings;
+mod terminal;
+mod watching;
