@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn every_way_to_a_tick_shows_the_same_picture() {
         let seed = std::env::var("SEED").map_or(7, |seed| seed.parse().expect("SEED is a number"));
-        println!("SEED={seed}");
+        eprintln!("SEED={seed}");
         let (mut dice, bytes) = (seed | 1, recording());
         let mut film = Reel::open(Cursor::new(bytes.clone())).expect("a recording");
         let seats = film.battle().spec().roster.len() as u16;

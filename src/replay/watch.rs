@@ -111,7 +111,10 @@ pub(super) struct Watch<'a, G: Game> {
     pub(super) film: Film<G, File>,
     pub(super) deck: Deck,
     frames: u64,
+    /// What was wrong last.
     fault: Option<String>,
+    /// Whether that is still to be seen: until a key is pressed.
+    alarm: bool,
 }
 
 impl<'a, G: Game> Watch<'a, G> {
@@ -129,7 +132,7 @@ impl<'a, G: Game> Watch<'a, G> {
         if deck.seat.is_some_and(|seat| seat.index() >= seats) {
             return Err(Usage(format!("--follow: the battle has the seats 0 to {}", seats - 1)).into());
         }
-        Ok(Self { output, path, args, film, deck, frames: 0, fault: None })
+        Ok(Self { output, path, args, film, deck, frames: 0, fault: None, alarm: false })
     }
 
     /// Plays in the terminal until the viewer leaves, or a recording that is being written has ended.
@@ -149,7 +152,7 @@ impl<'a, G: Game> Watch<'a, G> {
                     // A keyboard that is gone can press nothing any more.
                     None | Some(Some(Said::Leave)) => return Ok(()),
                     Some(Some(Said::Pressed(key))) => {
-                        self.fault = None;
+                        self.alarm = false;
                         if let Some(ask) = self.deck.press(key) {
                             self.answer(ask)?;
                         }
@@ -166,12 +169,15 @@ impl<'a, G: Game> Watch<'a, G> {
                         self.take_in(growth)?;
                     }
                     self.show()?;
-                    let foot = self.fault.as_deref().map_or(Foot::Help, Foot::Alarm);
-                    let frame = draw(&self.film, &self.deck, foot, screen.size());
-                    // A panic of the game has given the terminal back; it came as an error and was survived.
+                    // A panic of the game gives the terminal back; what is wrong is said at the end.
                     if !screen.is_taken() {
-                        screen = Screen::take(self.output.reader()).context("taking the terminal")?;
+                        return Ok(());
                     }
+                    let foot = match &self.fault {
+                        Some(fault) if self.alarm => Foot::Alarm(fault),
+                        _ => Foot::Help,
+                    };
+                    let frame = draw(&self.film, &self.deck, foot, screen.size());
                     screen.show(&[&frame]).context("the terminal")?;
                     self.frames += 1;
                     if let Some((growth, idle)) = &growth
@@ -311,7 +317,7 @@ impl<'a, G: Game> Watch<'a, G> {
     /// After damage the last good tick is shown, and what is wrong is said.
     fn survive(&mut self, outcome: Result<(), PlayError>) -> anyhow::Result<()> {
         let Err(mut error) = outcome else { return Ok(()) };
-        self.fault = Some(error.to_string());
+        (self.fault, self.alarm) = (Some(error.to_string()), true);
         for _ in 0..TRIES {
             match self.film.show(self.film.tick(), self.deck.seat) {
                 Ok(()) => {

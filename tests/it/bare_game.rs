@@ -9,7 +9,8 @@ use tiltyard::exit::Exit;
 use tiltyard_engine::rng::Rng;
 use tiltyard_engine::{Game, Mode, Outcome, Registry, Schedule, Seat, Stage, Terms, World};
 
-use crate::program::Program;
+use crate::program::{Program, wait};
+use crate::terminal::{LEAVE_SCREEN, Terminal};
 
 tiltyard_engine::record! {
     /// How long the candle still burns.
@@ -19,6 +20,9 @@ tiltyard_engine::record! {
 /// A game of waiting: a candle burns down, and nobody wins. The flawed one counts in a place of its own, which no
 /// rollback takes back.
 struct Waiting<const FLAWED: bool>;
+
+/// The variable that makes it panic in tick 50.
+const BURNT_OUT: &str = "BURNT_OUT";
 
 static BURNED: AtomicU32 = AtomicU32::new(0);
 
@@ -35,6 +39,7 @@ impl<const FLAWED: bool> Game for Waiting<FLAWED> {
 
     fn systems(schedule: &mut Schedule<Self>) {
         schedule.add("burn", |step| {
+            assert!(step.tick.0 < 50 || std::env::var_os(BURNT_OUT).is_none(), "burnt out");
             let burned = if FLAWED { BURNED.fetch_add(1, Ordering::Relaxed) } else { 1 };
             let mut candle = step.world.singleton_mut::<Candle>();
             candle.ticks = candle.ticks.wrapping_sub(burned);
@@ -127,6 +132,20 @@ fn a_replay_of_a_game_without_a_picture_lists_what_there_is() {
     assert!(text.contains("waiting, tick 60\n"), "{text}");
     assert!(text.contains("tick 60/90  0:02.0/0:03.0 ━"), "{text}");
     assert_eq!(program.json("replay play a.replay --follow 1").0, 2);
+
+    // Of a game that panics the ticks before are shown, in both directions.
+    let mut terminal = Terminal::open();
+    let before = terminal.modes();
+    let mut child = terminal.start(program.command("replay play a.replay --from 45").env(BURNT_OUT, "1"));
+    terminal.wait_for("the game panicked in tick 50");
+    terminal.press(",");
+    terminal.wait_for("tick 48/90");
+    terminal.press("60g");
+    terminal.wait_for("the game panicked in tick 50");
+    terminal.press("q");
+    assert!(terminal.wait_for("a.replay: the game panicked in tick 50").contains(LEAVE_SCREEN));
+    assert_eq!(wait(&mut child), Some(1));
+    assert!(terminal.is_as(&before));
 }
 
 #[test]
