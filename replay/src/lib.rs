@@ -57,6 +57,7 @@ mod divergence;
 mod ending;
 mod fields;
 mod file;
+mod fork;
 mod format;
 mod header;
 mod ledger;
@@ -78,6 +79,7 @@ pub use ending::{
     End, Ended, Ending, INDEX_ENTRIES_MAX, INDEX_ENTRY_BYTES, IndexEntry, OUTCOME_BYTES_MAX, parse_index,
 };
 pub use file::{Durable, FileWriter, SyncSink};
+pub use fork::{Fork, ForkError, fork};
 pub use format::{
     BLOCK_HEADER_BYTES, BLOCK_TICKS_MAX, BlockHeader, BlockHeaderError, Codec, Kind, Label, PAYLOAD_VERSION,
     RATIO_MAX, RAW_BYTES_MAX, STORED_BYTES_MAX, SYNC, UnpackError, put_block, put_raw_block, unpack,

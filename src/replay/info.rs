@@ -112,7 +112,7 @@ fn describe<G: Game>(path: &Path, summary: &Summary, playable: Playable) -> Stri
     table.to_string()
 }
 
-fn outcome_to_json(outcome: &Outcome) -> Value {
+pub(super) fn outcome_to_json(outcome: &Outcome) -> Value {
     json!({ "winner": outcome.winner.map(|team| team.0), "scores": scores(outcome) })
 }
 

@@ -3,10 +3,13 @@
 mod cut;
 mod deck;
 mod diff;
+mod dump;
 mod film;
 mod follow;
+mod fork;
 mod frame;
 mod info;
+mod lines;
 mod open;
 mod play;
 mod seek;
@@ -91,6 +94,24 @@ Exit codes: 0 it was shown, 1 what was shown is damaged or not what was recorded
 
 A node writes a second of ticks at a time, and so much later they are seen.")]
     Follow(FollowArgs),
+    /// Write out what went into each tick: inputs that changed, commands, events and the state hash
+    #[command(after_help = "Examples:
+  tiltyard replay dump battle.replay --from 900 --to 930
+  tiltyard replay dump battle.replay --lines --out battle.jsonl
+
+With --json and no --out the ticks go to standard error, as everything does but the one object.
+Exit codes: 0 fine, 1 a state that this build computes is not the recorded one.")]
+    Dump(dump::DumpArgs),
+    /// Go on from a tick with other inputs, into a new recording: what if
+    #[command(after_help = "Examples:
+  tiltyard replay fork battle.replay --at 900 --inputs bots --out what-if.replay
+  tiltyard replay fork battle.replay --at 900 --inputs bots --seat 3 --out what-if.replay
+  tiltyard replay fork battle.replay --at 900 --inputs changed.jsonl --to 1800 --out what-if.replay
+
+A file has lines as `replay dump --lines` writes them: what one says of a seat holds until the next line that names it,
+what it says of commands holds for its tick. Seats that are never named go on as recorded, and after the recording's
+end by the game's scripted player. `replay diff` of both recordings shows what came of it.")]
+    Fork(fork::ForkArgs),
 }
 
 /// Which recordings, and how.
@@ -111,6 +132,8 @@ impl ReplayCommand {
             Self::Info { file } => info::run::<G>(output, file),
             Self::Cut(args) => cut::run(output, args),
             Self::Diff(args) => diff::run::<G>(output, args),
+            Self::Dump(args) => dump::run::<G>(output, args),
+            Self::Fork(args) => fork::run::<G>(output, args),
             Self::Seek(args) => seek::run::<G>(output, args),
             Self::Verify(args) => {
                 let files = recordings(&args.paths)?;

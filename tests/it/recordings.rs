@@ -126,6 +126,52 @@ fn recordings_of_two_seeds_part_and_say_where() {
 }
 
 #[test]
+fn a_dump_leads_a_fork_to_the_same_battle_and_a_changed_one_elsewhere() {
+    let program = Program::new();
+    fs::write(program.path().join("a.replay"), recording()).expect("written");
+    let (code, object) = program.json("replay dump a.replay --from 101 --lines --out a.jsonl");
+    assert_eq!((code, &object["ticks"], &object["to"]), (0, &301.into(), &401.into()), "{object}");
+    let text = fs::read_to_string(program.path().join("a.jsonl")).expect("lines");
+    let lines: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((lines.len(), &lines[0]["tick"]), (301, &101.into()));
+    assert!(lines[0]["inputs"].as_array().is_some_and(|inputs| inputs.len() == 10), "all seats at first");
+
+    let same = "replay fork a.replay --at 100 --inputs a.jsonl --out same.replay";
+    let (code, object) = program.json(same);
+    assert_eq!((code, &object["last_tick"]), (0, &401.into()), "{object}");
+    assert_eq!(program.json("replay diff a.replay same.replay").1["equal"], Json::Bool(true));
+
+    // Seat 3 stands still from tick 151 on.
+    program.write("still.jsonl", "{\"tick\":151,\"inputs\":[{\"seat\":3}]}\n");
+    let (code, _) = program.json("replay fork a.replay --at 100 --inputs still.jsonl --out still.replay");
+    assert_eq!(code, 0);
+    let (code, object) = program.json("replay diff a.replay still.replay");
+    let first = &object["first_divergence"];
+    assert_eq!((code, &first["tick"], &first["cause"]), (1, &151.into(), &"record".into()), "{object}");
+    assert!(first["field"].as_str().is_some_and(|field| field.starts_with("seat 3 ")), "{object}");
+    assert_eq!(verify(&program, "still.replay").0, 0);
+
+    let (code, object) =
+        program.json("replay fork a.replay --at 401 --to 500 --inputs bots --out longer.replay");
+    assert_eq!((code, &object["last_tick"]), (0, &500.into()), "{object}");
+    for (name, line, expected) in [
+        ("seat", "{\"tick\":151,\"inputs\":[{\"seat\":10}]}", "no seat from 0 to 9"),
+        ("field", "{\"tick\":151,\"inputs\":[{\"seat\":1,\"nonsense\":1}]}", "no field `nonsense`"),
+        ("number", "{\"tick\":-1}", "no number of a tick"),
+        ("order", "{\"tick\":5}\n{\"tick\":5}", "line 2: tick 5 after tick 5"),
+        ("command", "{\"tick\":5,\"commands\":[{\"dance\":1}]}", "no command"),
+    ] {
+        program.write(name, line);
+        let (code, object) =
+            program.json(&format!("replay fork a.replay --at 9 --inputs {name} --out x.replay"));
+        assert_eq!(code, 2, "{object}");
+        assert!(object["error"].as_str().is_some_and(|error| error.contains(expected)), "{object}");
+    }
+    let (code, out, _) = program.person("replay dump a.replay --from 5 --to 5");
+    assert!(code == 0 && out.starts_with("tick 5  ") && out.contains("  seat 9 bot: "), "{out}");
+}
+
+#[test]
 fn pipes_and_devices_are_no_recordings() {
     let program = Program::new();
     let made = std::process::Command::new("mkfifo").arg(program.path().join("pipe.replay")).status();

@@ -3,6 +3,7 @@
 mod cutting;
 mod damage;
 mod diffing;
+mod forking;
 mod game;
 mod golden;
 mod hostile;
