@@ -375,6 +375,11 @@ impl<R: Read> Reader<R> {
                 Front::Broken if !self.search(offset)? => {
                     return Ok(self.tear(self.window.offset().saturating_sub(offset)));
                 }
+                Front::Broken if self.stale_records_end_the_file()? => {
+                    let rest = self.window.bytes().len();
+                    self.window.consume(rest);
+                    return Ok(self.tear(self.window.offset().saturating_sub(offset)));
+                }
                 Front::Broken => {
                     let next = self.window.offset();
                     if self.on_damage == OnDamage::Stop {
@@ -390,6 +395,15 @@ impl<R: Read> Reader<R> {
             }
             self.window.consume(block_bytes(&header));
         }
+    }
+
+    /// Whether all that is left is a block of tick records. The open frame, its hashes and its records, is written
+    /// over and over at one place until it closes, see [`FileWriter::checkpoint`](crate::FileWriter::checkpoint). A
+    /// process that is killed within that write leaves new hashes that break off and the records of before: a torn
+    /// tail, and no damage.
+    fn stale_records_end_the_file(&mut self) -> Result<bool, ReadError> {
+        let Front::Whole(header) = self.front()? else { return Ok(false) };
+        Ok(header.kind == Kind::TickRecords as u8 && !fill(&mut self.window, block_bytes(&header) + 1)?)
     }
 
     /// Ends the reading without an end of the recording; a gap that reaches to here belongs to the tail.
