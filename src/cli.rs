@@ -119,7 +119,8 @@ Exit codes: 0 every bot played every battle to its end and no state differed, 1 
         subcommand,
         after_help = "Examples:
   tiltyard replay info battle.replay
-  tiltyard replay verify tiltyard-data/replays"
+  tiltyard replay verify tiltyard-data/replays
+  tiltyard replay play battle.replay"
     )]
     Replay(ReplayCommand),
     /// Measure what this machine can carry, without a network

@@ -87,7 +87,7 @@ fn a_viewer_at_the_keys_goes_both_ways_and_gets_the_terminal_back() {
     let before = terminal.modes();
     let play = || program.command("replay play a.replay --speed 0.25");
     let mut child = terminal.start(&mut play());
-    assert!(terminal.wait_for("tick 1/600").contains(ENTER_SCREEN));
+    assert!(terminal.wait_for("¼×  tick ").contains(ENTER_SCREEN));
     assert!(terminal.is_raw());
     for (keys, shown) in [
         ("300g", "tick 300/600"),
@@ -99,7 +99,7 @@ fn a_viewer_at_the_keys_goes_both_ways_and_gets_the_terminal_back() {
         ("e", "tick 600/600"),
         ("p", "#"),
         ("b", "tick 0/600"),
-        ("+ ", "\u{25b6} ½×  tick 2/600"),
+        ("+ ", "\u{25b6} ½×  tick "),
     ] {
         terminal.press(keys);
         terminal.wait_for(shown);
@@ -111,11 +111,30 @@ fn a_viewer_at_the_keys_goes_both_ways_and_gets_the_terminal_back() {
 
     // By a signal.
     let mut child = terminal.start(&mut play());
-    terminal.wait_for("tick 1/600");
+    terminal.wait_for("¼×  tick ");
     assert!(terminal.is_raw());
     let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     assert!(killed.expect("kill runs").success());
     terminal.wait_for(LEAVE_SCREEN);
+    assert_eq!(wait(&mut child), Some(0));
+    assert!(terminal.is_as(&before));
+}
+
+#[test]
+fn a_viewer_who_follows_may_go_back_and_leaves_by_himself_at_the_end() {
+    let program = Program::new();
+    let (file, bytes) = (program.path().join("a.replay"), recording());
+    fs::write(&file, &bytes[..bytes.len() / 2]).expect("written");
+    let mut terminal = Terminal::open();
+    let before = terminal.modes();
+    let mut child = terminal.start(&mut program.command("replay follow a.replay --speed 16"));
+    terminal.wait_for("\u{25cf} 16× tick ");
+    terminal.press("90g");
+    terminal.wait_for("\u{2016} 16× tick 90/");
+    fs::write(&file, &bytes).expect("written");
+    terminal.wait_for("tick 90/600");
+    terminal.press(" ");
+    assert!(terminal.wait_for(LEAVE_SCREEN).contains("tick 600/600"));
     assert_eq!(wait(&mut child), Some(0));
     assert!(terminal.is_as(&before));
 }
