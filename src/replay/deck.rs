@@ -5,9 +5,9 @@ use std::time::Duration;
 use tiltyard_engine::Seat;
 use tiltyard_engine::screen::Key;
 
-/// What keys do, shown on the last line.
-pub(super) const HELP: &str = "space pause  ←→ tick  ↓↑ 5 s  -+ speed  p n event  9g tick 9  3f follow #3  f next  \
-                               o all  b e ends  q leave";
+/// What keys do, shown on the last line of 80 columns.
+pub(super) const HELP: &str =
+    "q leave  space pause  ←→ tick  ↓↑ 5 s  -+ speed  pn event  99g tick  3f f o view";
 
 /// Seconds that the arrows up and down jump over.
 const LEAP_SECONDS: u32 = 5;
@@ -268,6 +268,11 @@ mod tests {
         assert_eq!(deck.speed.name(), "16×");
         press(&mut deck, "---------");
         assert_eq!(deck.speed.name(), "¼×");
+    }
+
+    #[test]
+    fn the_help_fits_a_terminal() {
+        assert!(HELP.chars().count() <= 80);
     }
 
     #[test]
