@@ -58,6 +58,17 @@ pub struct Cut {
 /// # Errors
 /// If the recording cannot be read there, has no such ticks, or the sink refuses.
 pub fn cut<W: Write>(source: impl Read + Seek, from: u32, to: u32, sink: W) -> Result<(Cut, W), CutError> {
+    cut_with(source, from, to, sink, None)
+}
+
+/// The same, with a report before the end.
+pub(crate) fn cut_with<W: Write>(
+    source: impl Read + Seek,
+    from: u32,
+    to: u32,
+    sink: W,
+    report: Option<&[u8]>,
+) -> Result<(Cut, W), CutError> {
     let mut recording = Recording::open(source)?;
     let last = recording.last_tick();
     let ending = recording.ending().filter(|ending| ending.tick <= to).cloned();
@@ -99,6 +110,9 @@ pub fn cut<W: Write>(source: impl Read + Seek, from: u32, to: u32, sink: W) -> R
         Some(ending) => (ending.ended, ending.outcome, ending.final_hash),
         None => (Ended::Aborted, Vec::new(), final_hash),
     };
+    if let Some(payload) = report {
+        writer.report(payload)?;
+    }
     let sealed = writer.finish(ended, &outcome, final_hash)?;
     Ok((Cut { first_tick, sealed }, writer.into_sink()))
 }
@@ -134,7 +148,11 @@ fn copy_block<W: Write>(
         }
         Content::Keyframe(state) => writer.copy(single(Kind::Keyframe), state)?,
         Content::Snapshot(bytes) if first_tick <= to => writer.copy(single(Kind::Snapshot), bytes)?,
-        Content::Snapshot(_) | Content::Index(_) | Content::End(_) | Content::Unknown => {}
+        Content::Snapshot(_)
+        | Content::Report(_)
+        | Content::Index(_)
+        | Content::End(_)
+        | Content::Unknown => {}
     }
     // Events and a keyframe may still follow on the last tick.
     Ok(true)

@@ -60,11 +60,13 @@ pub enum Kind {
     End = 6,
     /// What a client of one view saw: for builds that cannot simulate the battle.
     Snapshot = 7,
+    /// What a build found that verified the recording: see [`Report`](crate::Report).
+    Report = 8,
 }
 
 impl Kind {
     /// Every kind this build knows, by number.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::TickRecords,
         Self::StateHashes,
         Self::Keyframe,
@@ -72,6 +74,7 @@ impl Kind {
         Self::Index,
         Self::End,
         Self::Snapshot,
+        Self::Report,
     ];
 
     /// The kind with this number, if this build knows it.
@@ -91,6 +94,7 @@ impl Kind {
             Self::Index => "index",
             Self::End => "end",
             Self::Snapshot => "snapshot",
+            Self::Report => "report",
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::format::{
 use crate::header::{FIXED_BYTES, Header, HeaderError, MAGIC};
 use crate::ledger::Ledger;
 use crate::payload::{Events, StateHashes, TickRecords};
+use crate::report::Report;
 use crate::sequence::{OrderError, Sequence};
 use crate::window::Window;
 
@@ -133,6 +134,8 @@ pub enum Content<'a> {
     Events(Events<'a>),
     /// What a view's client was sent after the block's first tick.
     Snapshot(&'a [u8]),
+    /// What a build found that verified the recording.
+    Report(Report),
     /// Where keyframes stand.
     Index(Vec<IndexEntry>),
     /// How it ended.
@@ -496,9 +499,10 @@ fn read_content<'a>(
         Kind::Events => Events::parse(tick, count, payload).map(Content::Events),
         Kind::Keyframe if single => Some(Content::Keyframe(payload)),
         Kind::Snapshot if single => Some(Content::Snapshot(payload)),
+        Kind::Report if single => Report::parse(payload).map(Content::Report),
         Kind::Index if single => parse_index(payload, ledger.blocks_offset, offset).map(Content::Index),
         Kind::End if single => End::parse(tick, payload).map(Content::End),
-        Kind::Keyframe | Kind::Snapshot | Kind::Index | Kind::End => None,
+        Kind::Keyframe | Kind::Snapshot | Kind::Report | Kind::Index | Kind::End => None,
     };
     content.ok_or(ReadError::Malformed { offset, kind })
 }

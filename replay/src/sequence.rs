@@ -92,9 +92,9 @@ impl Sequence {
                     due("tick after the events", after, next)?;
                 }
             }
-            Kind::Snapshot => {
+            Kind::Snapshot | Kind::Report => {
                 if header.first_tick > newest {
-                    due("tick of the snapshot", header.first_tick, newest)?;
+                    due("tick of the block", header.first_tick, newest)?;
                 }
             }
             Kind::Index | Kind::End => {

@@ -6,6 +6,7 @@ use crate::ending::Ended;
 use crate::format::Kind;
 use crate::header::Header;
 use crate::reader::{Content, Item, OnDamage, ReadError, Reader};
+use crate::report::Report;
 
 /// What can be done with a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct Summary {
     pub gaps: Vec<(u64, u64)>,
     /// Why it could not be read to its end.
     pub error: Option<ReadError>,
+    /// What a build found that verified it, if this is a report.
+    pub report: Option<Report>,
     /// Bytes read.
     pub bytes: u64,
     /// blake3 of these bytes: the recording's hash if it is complete.
@@ -88,10 +91,11 @@ impl Summary {
     /// What a game with this protocol hash can do with the recording.
     #[must_use]
     pub fn playable(&self, protocol_hash: [u8; 16]) -> Playable {
-        let [.., snapshots] = self.blocks;
+        let snapshots =
+            Kind::ALL.iter().zip(self.blocks).any(|(kind, blocks)| *kind == Kind::Snapshot && blocks > 0);
         if self.header.protocol_hash == protocol_hash {
             Playable::Simulate
-        } else if snapshots > 0 {
+        } else if snapshots {
             Playable::Snapshots
         } else {
             Playable::List
@@ -122,6 +126,7 @@ impl Summary {
             cut_bytes: 0,
             gaps: Vec::new(),
             error: None,
+            report: None,
             bytes: 0,
             recording_hash: [0; 32],
         }
@@ -151,6 +156,7 @@ impl Summary {
             }
             Content::StateHashes(hashes) => self.hashes += hashes.iter().count() as u64,
             Content::Keyframe(_) => self.keyframes.push(header.first_tick),
+            Content::Report(report) => self.report = Some(report.clone()),
             Content::End(end) => {
                 self.final_hash = Some(end.final_hash);
                 self.ended = Some(end.ended);

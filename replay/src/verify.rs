@@ -198,7 +198,11 @@ impl<G: Game> Check<G> {
                     self.end(end);
                     Ok(())
                 }
-                Content::Events(_) | Content::Snapshot(_) | Content::Index(_) | Content::Unknown => Ok(()),
+                Content::Events(_)
+                | Content::Snapshot(_)
+                | Content::Report(_)
+                | Content::Index(_)
+                | Content::Unknown => Ok(()),
             },
         }
     }

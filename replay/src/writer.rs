@@ -307,6 +307,12 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
+    /// Adds a report on the newest tick.
+    pub(crate) fn report(&mut self, payload: &[u8]) -> Result<(), WriteError> {
+        let (epoch, first_tick) = (self.settings.epoch, self.newest_tick());
+        self.copy(Label { kind: Kind::Report, epoch, first_tick, tick_count: 0 }, payload)
+    }
+
     /// Adds a block of another recording as it is, index, end and their order apart.
     pub(crate) fn copy(&mut self, label: Label, payload: &[u8]) -> Result<(), WriteError> {
         self.flush()?;

@@ -4,6 +4,7 @@ mod cut;
 mod deck;
 mod diff;
 mod dump;
+mod explain;
 mod film;
 mod follow;
 mod fork;
@@ -51,6 +52,7 @@ pub(crate) enum ReplayCommand {
   tiltyard replay verify tiltyard-data/replays
   tiltyard replay verify --past-damage --json old.replay
 
+What diverges is reported in a file of its own, beside the recording, which `tiltyard replay explain` reads.
 Exit codes: 0 all there is agrees, 1 a recording diverges, is damaged or cannot be computed here.")]
     Verify(VerifyArgs),
     /// Go to a tick by way of the keyframes, and say which state is there
@@ -112,6 +114,18 @@ A file has lines as `replay dump --lines` writes them: what one says of a seat h
 what it says of commands holds for its tick. Seats that are never named go on as recorded, and after the recording's
 end by the game's scripted player. `replay diff` of both recordings shows what came of it.")]
     Fork(fork::ForkArgs),
+    /// Read the report of a divergence, and say whether this build finds the same
+    #[command(after_help = "Examples:
+  tiltyard replay explain 0123456789abcdef-1.tick-900.divergence
+
+`replay verify` writes reports. Each is a recording of the part that matters; renamed to end in .replay and put into a
+folder that is verified, it is a test.
+Exit codes: 0 this build comes to every recorded state, 1 it does not.")]
+    Explain {
+        /// The report, or any recording
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 /// Which recordings, and how.
@@ -123,6 +137,9 @@ pub(crate) struct VerifyArgs {
     /// Go on after the next keyframe where a recording is damaged; it still counts as damaged
     #[arg(long)]
     past_damage: bool,
+    /// Where the reports of divergences go, instead of beside each recording
+    #[arg(long, value_name = "DIR")]
+    reports: Option<PathBuf>,
 }
 
 impl ReplayCommand {
@@ -132,12 +149,13 @@ impl ReplayCommand {
             Self::Info { file } => info::run::<G>(output, file),
             Self::Cut(args) => cut::run(output, args),
             Self::Diff(args) => diff::run::<G>(output, args),
+            Self::Explain { file } => explain::run::<G>(output, file),
             Self::Dump(args) => dump::run::<G>(output, args),
             Self::Fork(args) => fork::run::<G>(output, args),
             Self::Seek(args) => seek::run::<G>(output, args),
             Self::Verify(args) => {
                 let files = recordings(&args.paths)?;
-                Ok(verify::run::<G>(output, &files, args.past_damage))
+                Ok(verify::run::<G>(output, &files, args.past_damage, args.reports.as_deref()))
             }
             Self::Play(args) => args.run::<G>(output),
             Self::Follow(args) => args.run::<G>(output),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tiltyard_engine::{ActorId, Game};
 use tiltyard_replay::{FirstDivergence, OnDamage, PlayError, Verdict, verify};
 
+use super::explain;
 use super::open::open;
 use crate::exit::Exit;
 use crate::output::{Output, Table};
@@ -135,7 +136,12 @@ pub(crate) fn bytes_of(files: &[PathBuf]) -> u64 {
 }
 
 /// Verifies recordings and says what came of them.
-pub(super) fn run<G: Game>(output: Output, files: &[PathBuf], past_damage: bool) -> Exit {
+pub(super) fn run<G: Game>(
+    output: Output,
+    files: &[PathBuf],
+    past_damage: bool,
+    reports: Option<&Path>,
+) -> Exit {
     let on_damage = if past_damage { OnDamage::NextKeyframe } else { OnDamage::Stop };
     let bar = output.progress("verifying", bytes_of(files));
     let checked = verify_all::<G>(files, on_damage, &bar);
@@ -144,8 +150,33 @@ pub(super) fn run<G: Game>(output: Output, files: &[PathBuf], past_damage: bool)
     for remark in checked.iter().filter_map(Checked::remark) {
         output.say(remark);
     }
-    output.result(&json!({ "files": checked.iter().map(Checked::to_json).collect::<Vec<_>>() }));
+    let objects = checked.iter().map(|file| {
+        let mut object = file.to_json();
+        object["report"] = report(output, file, reports).into();
+        object
+    });
+    output.result(&json!({ "files": objects.collect::<Vec<_>>() }));
     if checked.iter().all(Checked::is_verified) { Exit::Fine } else { Exit::Failed }
+}
+
+/// Writes the report of what diverged and says where it is.
+fn report(output: Output, file: &Checked, folder: Option<&Path>) -> Option<String> {
+    let first = file.verdict.as_ref().ok()?.first_divergence.as_ref()?;
+    // Of a report there is one already.
+    if file.path.extension().is_some_and(|extension| extension == explain::EXTENSION) {
+        return None;
+    }
+    match explain::write(&file.path, first, folder) {
+        Ok(report) => {
+            let report = report.display().to_string();
+            output.say(format!("{report}: the report, for tiltyard replay explain"));
+            Some(report)
+        }
+        Err(error) => {
+            output.note(format!("warning: no report of {}: {error:#}", file.path.display()));
+            None
+        }
+    }
 }
 
 fn table_of(checked: &[Checked]) -> Table {
@@ -170,7 +201,7 @@ fn table_of(checked: &[Checked]) -> Table {
     table
 }
 
-fn divergence_to_json(divergence: &FirstDivergence) -> Value {
+pub(super) fn divergence_to_json(divergence: &FirstDivergence) -> Value {
     json!({
         "tick": divergence.tick,
         "component": divergence.component(),

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 use tiltyard::bench::Played;
 use tiltyard_engine::Game as _;
 use tiltyard_engine::skirmish::Skirmish;
+use tiltyard_replay::{Content, Item, OnDamage, Reader, Settings, Writer};
 
 use crate::program::Program;
 
@@ -169,6 +170,66 @@ fn a_dump_leads_a_fork_to_the_same_battle_and_a_changed_one_elsewhere() {
     }
     let (code, out, _) = program.person("replay dump a.replay --from 5 --to 5");
     assert!(code == 0 && out.starts_with("tick 5  ") && out.contains("  seat 9 bot: "), "{out}");
+}
+
+/// The recording with another hash in tick 150.
+fn lying() -> Vec<u8> {
+    let bytes = recording();
+    let mut reader = Reader::open(&bytes[..], OnDamage::Stop).expect("a header");
+    let settings = Settings::new(1, reader.header().rate_hz);
+    let mut writer = Writer::start(Vec::new(), reader.header(), settings).expect("a header");
+    let mut hashes = Vec::new();
+    while let Some(Item::Block(block)) = reader.next_item().expect("whole") {
+        match block.content {
+            Content::StateHashes(block) => hashes = block.iter().map(|(_, hash)| hash).collect(),
+            Content::TickRecords(records) => {
+                for ((tick, record), hash) in records.iter().zip(&hashes) {
+                    writer.append(tick, record, hash ^ u64::from(tick == 150)).expect("in order");
+                }
+            }
+            Content::Keyframe(state) => {
+                writer.keyframe(block.header.first_tick, state).expect("in order");
+            }
+            Content::End(end) => drop(writer.finish(end.ended, end.outcome, end.final_hash).expect("an end")),
+            _ => {}
+        }
+    }
+    writer.into_sink()
+}
+
+#[test]
+fn a_divergence_is_reported_and_explained_and_its_report_is_a_test() {
+    let program = Program::new();
+    fs::create_dir_all(program.path().join("corpus")).expect("a folder");
+    fs::create_dir(program.path().join("reports")).expect("a folder");
+    fs::write(program.path().join("corpus/lie.replay"), lying()).expect("written");
+    let (code, file) = verify(&program, "corpus");
+    assert_eq!((code, &file["first_divergence"]["tick"]), (1, &150.into()), "{file}");
+    assert_eq!(file["report"], "corpus/lie.tick-150.divergence");
+    let (code, object) = program.json("replay verify corpus --reports reports");
+    assert_eq!((code, object["files"].as_array().map(Vec::len)), (1, Some(1)), "reports are no recordings");
+    assert_eq!(object["files"][0]["report"], "reports/lie.tick-150.divergence");
+
+    let (code, object) = program.json("replay explain reports/lie.tick-150.divergence");
+    assert_eq!((code, &object["found"]["tick"], &object["now"]["tick"]), (1, &150.into(), &150.into()));
+    assert_ne!(object["found"]["recorded_hash"], object["found"]["computed_hash"]);
+    let (_, out, _) = program.person("replay explain reports/lie.tick-150.divergence");
+    assert!(out.contains("the states agree again at tick 151"), "{out}");
+    fs::rename(
+        program.path().join("reports/lie.tick-150.divergence"),
+        program.path().join("corpus/a.replay"),
+    )
+    .expect("renamed");
+    let (code, file) = verify(&program, "corpus");
+    assert_eq!(
+        (code, &file["path"], &file["first_divergence"]["tick"]),
+        (1, &"corpus/a.replay".into(), &150.into())
+    );
+
+    fs::write(program.path().join("good.replay"), recording()).expect("written");
+    let (code, object) = program.json("replay explain good.replay");
+    assert_eq!((code, &object["found"], &object["verified"]), (0, &Json::Null, &true.into()), "{object}");
+    assert_eq!(program.json("replay verify good.replay").1["files"][0]["report"], Json::Null);
 }
 
 #[test]

@@ -99,7 +99,7 @@ pub(crate) fn read(bytes: &[u8], on_damage: OnDamage) -> Result<Found, ReadError
                 Content::Keyframe(_) => found.keyframes.push(block.header.first_tick),
                 Content::Events(events) => found.events += events.iter().count(),
                 Content::Unknown => found.unknown += 1,
-                Content::Snapshot(_) | Content::Index(_) | Content::End(_) => {}
+                Content::Snapshot(_) | Content::Report(_) | Content::Index(_) | Content::End(_) => {}
             },
             Err(error) => {
                 assert_eq!(reader.next_item().err(), Some(error), "the first error is final");
