@@ -118,7 +118,8 @@ impl Outbox {
             if path.extension().is_some_and(|extension| extension == "running")
                 && let Some((battle, epoch)) = named(&path)
             {
-                if self.path(battle, epoch).exists() {
+                // A result that cannot be read is none; the one that is found instead takes its place.
+                if read(&self.path(battle, epoch)).is_ok() {
                     fs::remove_file(path)?;
                 } else {
                     found.push((battle, epoch));
@@ -227,7 +228,12 @@ fn named(path: &Path) -> Option<(BattleId, Epoch)> {
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 fn read(path: &Path) -> io::Result<Settlement> {
-    if fs::metadata(path)?.len() > FILE_BYTES_MAX {
+    let found = fs::metadata(path)?;
+    // A pipe would be waited for.
+    if !found.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "no file"));
+    }
+    if found.len() > FILE_BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "too long"));
     }
     let stored: Stored = serde_json::from_slice(&fs::read(path)?)?;
@@ -359,6 +365,12 @@ mod tests {
         assert_eq!(reopened.left_running().unwrap().len(), 2);
         assert!(!reopened.running(BattleId(8), Epoch(3)).exists());
         assert_eq!(reopened.waiting().unwrap(), [settlement(8)]);
+        // What cannot be read is no result, and gives way to one.
+        fs::write(reopened.path(BattleId(6), Epoch(3)), b"x").unwrap();
+        assert_eq!(reopened.left_running().unwrap().len(), 2);
+        reopened.deposit(&settlement(6));
+        assert_eq!(reopened.left_running().unwrap(), [(BattleId(9), Epoch(3))]);
+        assert_eq!(reopened.waiting().unwrap(), [settlement(6), settlement(8)]);
     }
 
     #[test]
