@@ -155,7 +155,7 @@ pub struct BotPlayer<G: Game> {
 }
 
 impl<G: Game> BotPlayer<G> {
-    /// Logs in and finds the mode.
+    /// Logs in and finds the mode; a gate that asks for patience is asked again.
     ///
     /// # Errors
     /// If the gate cannot be reached, refuses, or has no modes; if there is no script of that name.
@@ -164,7 +164,13 @@ impl<G: Game> BotPlayer<G> {
             return Err(BotError::NoSuchScript);
         }
         let lobby = LobbySettings { name: Some(name.to_owned()), ..LobbySettings::new(&settings.gate) };
-        let mut lobby = LobbySession::log_in(lobby).await?;
+        let until = Instant::now() + settings.match_timeout;
+        let mut lobby = loop {
+            match LobbySession::log_in(lobby.clone()).await {
+                Ok(session) => break session,
+                Err(error) => wait_to_ask_again(error, until).await?,
+            }
+        };
         let mode = match &settings.mode {
             Some(mode) => mode.clone(),
             None => lobby.modes().await?.first().ok_or(BotError::NoModes)?.name.as_str().to_owned(),
@@ -179,15 +185,10 @@ impl<G: Game> BotPlayer<G> {
     pub async fn queue(&mut self) -> Result<(), BotError> {
         let until = Instant::now() + self.settings.match_timeout;
         loop {
-            let error = match self.lobby.queue(&self.mode, self.settings.loadout).await {
+            match self.lobby.queue(&self.mode, self.settings.loadout).await {
                 Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            let Some(ms) = error.retry_after_ms() else { return Err(error.into()) };
-            if Instant::now() >= until {
-                return Err(error.into());
+                Err(error) => wait_to_ask_again(error, until).await?,
             }
-            sleep(Duration::from_millis(ms).min(QUEUE_PAUSE)).await;
         }
     }
 
@@ -294,6 +295,15 @@ async fn ends(mut stop: watch::Receiver<bool>, time: Duration) {
         () = sleep(time) => {}
         () = turned_true(&mut stop) => {}
     }
+}
+
+/// Waits as long as the gate asks for, unless it refuses for good or the time is over.
+async fn wait_to_ask_again(error: LobbyError, until: Instant) -> Result<(), BotError> {
+    let Some(ms) = error.retry_after_ms().filter(|_| Instant::now() < until) else {
+        return Err(error.into());
+    };
+    sleep(Duration::from_millis(ms).min(QUEUE_PAUSE)).await;
+    Ok(())
 }
 
 /// Ready when `stop` turned true and the battle session had time to say goodbye.
