@@ -5,6 +5,7 @@
 //! terminal's standard error and nowhere else.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -40,7 +41,7 @@ impl Output {
     pub fn say(&self, text: impl AsRef<str>) {
         let text = text.as_ref();
         match self.reader {
-            Reader::Person => write_line(io::stdout().lock(), text),
+            Reader::Person => answer_line(text),
             Reader::Script => write_line(io::stderr().lock(), text),
         }
     }
@@ -54,7 +55,7 @@ impl Output {
     pub fn result(&self, object: &Value) {
         assert!(object.is_object(), "a result is one JSON object");
         if self.reader == Reader::Script {
-            write_line(io::stdout().lock(), &object.to_string());
+            answer_line(&object.to_string());
         }
     }
 
@@ -81,8 +82,27 @@ impl Output {
     }
 }
 
+/// Whether an answer was lost: standard output could not be written, and not because its reader has hung up.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Whether something of what this process answered was lost.
+pub(crate) fn is_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
+}
+
+fn answer_line(text: &str) {
+    let mut out = io::stdout().lock();
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush())
+        // A closed pipe (`tiltyard … | head`) must neither panic nor turn a fine run into a failed one.
+        && error.kind() != io::ErrorKind::BrokenPipe
+        && !LOST.swap(true, Ordering::Relaxed)
+    {
+        write_line(io::stderr().lock(), &format!("error: writing to standard output: {error}"));
+    }
+}
+
 fn write_line(mut to: impl Write, text: &str) {
-    // A closed pipe (`tiltyard … | head`) must neither panic nor turn a fine run into a failed one.
+    // Where even this cannot be said, nothing is left to do.
     let _ = writeln!(to, "{text}").and_then(|()| to.flush());
 }
 

@@ -10,7 +10,8 @@ use tiltyard_engine::Game;
 use crate::cli::{Cli, Command};
 use crate::config::{Source, Sources};
 use crate::exit::{Exit, Usage};
-use crate::output::{Output, Reader};
+use crate::output::{Output, Reader, is_lost};
+use crate::stop::run_until_done;
 
 /// Runs the program for a game on this process's arguments. Returns when all is well; any other end leaves the
 /// process with its exit code, after everything was closed. The error is for `main`'s signature alone: every error
@@ -40,11 +41,12 @@ pub fn run_with<G: Game>(arguments: impl IntoIterator<Item = OsString>) -> Exit 
         }),
         Err(error) => refuse(output, &error),
     };
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+    let exit = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
         let text = "this is a mistake in the program, its place is named above; please report it";
         output.error(&anyhow::anyhow!(text));
         Exit::Failed
-    })
+    });
+    if exit == Exit::Fine && is_lost() { Exit::Failed } else { exit }
 }
 
 fn parse<G: Game>(arguments: &[OsString]) -> Result<Cli, clap::Error> {
@@ -74,7 +76,7 @@ fn refuse(output: Output, error: &clap::Error) -> Exit {
 fn answer<G: Game>(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
     let modes = G::modes().iter().map(|mode| mode.name).collect();
     let loaded = Sources::of_process(cli.globals.config.clone(), cli.flags()?, modes).load();
-    let command = match &cli.command {
+    let command = match cli.command.clone() {
         // Judging a broken configuration is its job, so it gets the mistakes as well.
         Command::Config(command) => return Ok(command.run(output, loaded)),
         command => command,
@@ -93,10 +95,32 @@ fn answer<G: Game>(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
         Command::Token(command) => command.run::<G>(output, &config),
         Command::Connect(args) => args.run::<G>(output),
         Command::Bots(args) => args.run::<G>(output, &config),
-        Command::Replay(command) => command.run::<G>(output),
-        Command::Bench(args) => args.run::<G>(output),
+        Command::Replay(command) if command.has_the_terminal() => command.run::<G>(output),
+        Command::Replay(command) => unless_stopped(output, move || command.run::<G>(output)),
+        Command::Bench(args) => unless_stopped(output, move || args.run::<G>(output)),
         Command::Soak(args) => args.run::<G>(output),
     }
+}
+
+/// Runs work that computes and keeps nothing open, until it is done or asked to end: then it is left where it is.
+fn unless_stopped(
+    output: Output,
+    work: impl FnOnce() -> anyhow::Result<Exit> + Send + 'static,
+) -> anyhow::Result<Exit> {
+    run_until_done(|stop| async move {
+        let mut work = tokio::task::spawn_blocking(work);
+        tokio::select! {
+            done = &mut work => match done {
+                Ok(exit) => exit,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            () = stop.asked() => {
+                output.note("interrupted");
+                output.result(&serde_json::json!({ "interrupted": true }));
+                Ok(Exit::Failed)
+            }
+        }
+    })
 }
 
 /// Sends log lines to standard error, coloured on a terminal only.

@@ -143,6 +143,11 @@ pub(crate) struct VerifyArgs {
 }
 
 impl ReplayCommand {
+    /// Whether it takes the terminal, and signals, into its own hands.
+    pub(crate) const fn has_the_terminal(&self) -> bool {
+        matches!(self, Self::Play(_) | Self::Follow(_))
+    }
+
     /// Runs the subcommand.
     pub(crate) fn run<G: Game>(&self, output: Output) -> anyhow::Result<Exit> {
         match self {

@@ -1,12 +1,13 @@
 //! The real binary: what it prints where, and how it ends.
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value as Json;
 
-use crate::program::Program;
+use crate::program::{Program, interrupt, wait};
 
 #[test]
 fn help_and_version_are_fine_and_nonsense_is_usage() {
@@ -159,12 +160,49 @@ fn a_closed_pipe_is_no_panic() {
     let program = Program::new();
     let mut child = program
         .command("config print")
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("the binary runs");
     drop(child.stdout.take());
     let run = child.wait_with_output().expect("it ends");
     assert_eq!(run.status.code(), Some(0));
     assert_eq!(run.stderr, b"");
+}
+
+/// Whether a process has handlers for SIGINT and SIGTERM.
+fn listens_for_signals(process: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask");
+    let caught = u64::from_str_radix(caught.trim(), 16).expect("hexadecimal");
+    [2, 15].into_iter().all(|signal| caught & 1 << (signal - 1) != 0)
+}
+
+#[test]
+fn what_computes_for_long_ends_in_order_when_interrupted() {
+    let program = Program::new();
+    let mut child = program
+        .command("--json bench --scene many --seconds 3600")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program");
+    while !listens_for_signals(child.id()) {
+        std::thread::yield_now();
+    }
+    interrupt(&child);
+    let mut said = String::new();
+    child.stdout.take().expect("piped").read_to_string(&mut said).expect("text");
+    assert_eq!((wait(&mut child), said.trim()), (Some(1), r#"{"interrupted":true}"#));
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure() {
+    let program = Program::new();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+    let output = program.command("config print").stdout(full).output().expect("the program");
+    let err = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.starts_with("error: writing to standard output: "), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
 }
