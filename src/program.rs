@@ -95,8 +95,8 @@ fn answer<G: Game>(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
         Command::Token(command) => command.run::<G>(output, &config),
         Command::Connect(args) => args.run::<G>(output),
         Command::Bots(args) => args.run::<G>(output, &config),
-        Command::Replay(command) if command.has_the_terminal() => command.run::<G>(output),
-        Command::Replay(command) => unless_stopped(output, move || command.run::<G>(output)),
+        Command::Replay(command) if command.has_the_terminal() => command.run::<G>(output, &config),
+        Command::Replay(command) => unless_stopped(output, move || command.run::<G>(output, &config)),
         Command::Bench(args) => unless_stopped(output, move || args.run::<G>(output)),
         Command::Soak(args) => args.run::<G>(output),
     }

@@ -52,7 +52,9 @@ mod worker;
 
 pub use broadcast::{Outgoing, Way};
 pub use node::{Node, NodeConfig, NodeError, NodeReport};
-pub use recording::{QUEUE_MAX, Recorder, RecorderHandle, RecordingCounters, RoomRecording, Then};
+pub use recording::{
+    QUEUE_MAX, Recorder, RecorderHandle, RecordingCounters, RoomRecording, SEAL_EXTENSION, Then,
+};
 pub use room::{Room, RoomCounters, RoomEnd, RoomSettings};
 pub use seats::Client;
 pub use worker::{EndedBattle, Worker};

@@ -17,6 +17,7 @@ use tiltyard_cluster::node::{
 use tiltyard_cluster::{BattleId, Clock, NodeId};
 use tiltyard_engine::{Game, Registry, RegistryError};
 use tiltyard_netcode::{ServerConfig, system_random};
+use tiltyard_replay::Signer;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -46,6 +47,8 @@ pub struct NodeConfig {
     pub battles_max: u32,
     /// Folder of the recordings.
     pub recordings: PathBuf,
+    /// Signs the recordings; nothing to leave them without a seal.
+    pub signer: Option<Signer>,
     /// Folder of results that wait for a lobby.
     pub outbox: PathBuf,
     /// Seconds between two keyframes of a recording.
@@ -129,7 +132,8 @@ impl<G: Game> Node<G> {
         }
         let protocol_hash = Registry::of::<G>()?.protocol_hash::<G>().0;
         let outbox = Outbox::open(&config.outbox).map_err(io("the outbox's folder"))?;
-        let recorder = Recorder::start(&config.recordings).map_err(io("the recordings' folder"))?;
+        let recorder = Recorder::start(&config.recordings, config.signer.clone())
+            .map_err(io("the recordings' folder"))?;
         let (left, handle, name) = (outbox.clone(), recorder.handle(), config.id.clone());
         let recovering = tokio::task::spawn_blocking(move || recover(&left, &handle, &name));
         recovering.await.map_err(io::Error::other).and_then(|done| done).map_err(io("the outbox"))?;

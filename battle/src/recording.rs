@@ -14,12 +14,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tiltyard_cluster::BattleId;
-use tiltyard_replay::{Ended, FileWriter, Header, Sealed, Settings, WriteError};
+use tiltyard_replay::{Ended, FileWriter, Header, Sealed, Settings, Signer, Statement, WriteError};
 use tracing::{error, info, warn};
 
 /// Jobs that may wait for the recording thread: about 20 s of 200 battles at 30 Hz would be 120,000; what is above
 /// this many makes recordings incomplete.
 pub const QUEUE_MAX: usize = 16_384;
+
+/// What the file name of a recording's seal ends in, instead of `replay`.
+pub const SEAL_EXTENSION: &str = "seal";
 
 /// How often written frames are synced to the disk.
 pub(crate) const SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -113,17 +116,18 @@ pub struct RecorderHandle {
 }
 
 impl Recorder {
-    /// Starts the thread; recordings go to files in `folder`, which is made if it is not there.
+    /// Starts the thread; recordings go to files in `folder`, which is made if it is not there. With a signer each that
+    /// is closed whole gets a seal beside it.
     ///
     /// # Errors
     /// If the folder or the thread cannot be made.
-    pub fn start(folder: &Path) -> std::io::Result<Self> {
+    pub fn start(folder: &Path, signer: Option<Signer>) -> std::io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let (queue, jobs) = sync_channel(QUEUE_MAX);
         let counters = Arc::new(RecordingCounters::default());
         let spare = Arc::new(crossing::Spare::default());
         let mut writer =
-            WriterThread { files: BTreeMap::new(), spare: spare.clone(), counters: counters.clone() };
+            WriterThread { files: BTreeMap::new(), spare: spare.clone(), counters: counters.clone(), signer };
         let thread =
             std::thread::Builder::new().name("recording".to_owned()).spawn(move || writer.run(&jobs))?;
         Ok(Self { queue, spare, counters, folder: folder.to_owned(), thread })
@@ -253,11 +257,33 @@ fn run(then: Then, sealed: Option<Sealed>) {
     }
 }
 
+/// What a seal says of a recording that was closed.
+fn statement(key: Key, sealed: &Sealed, ended: Ended, outcome: &[u8]) -> Statement {
+    Statement {
+        battle: key.battle.0,
+        epoch: key.epoch,
+        last_tick: sealed.last_tick,
+        final_hash: sealed.final_hash,
+        recording_hash: sealed.recording_hash,
+        ended,
+        outcome: outcome.to_vec(),
+    }
+}
+
+/// Writes the seal beside its recording and waits until it is on the disk.
+fn write_seal(signer: &Signer, path: &Path, statement: &Statement) -> std::io::Result<()> {
+    let seal = signer.seal(statement).ok_or(std::io::ErrorKind::InvalidInput)?;
+    let mut file = std::fs::File::create(path.with_extension(SEAL_EXTENSION))?;
+    std::io::Write::write_all(&mut file, &seal)?;
+    file.sync_all()
+}
+
 /// The thread's side.
 struct WriterThread {
     files: BTreeMap<Key, File>,
     spare: Arc<crossing::Spare>,
     counters: Arc<RecordingCounters>,
+    signer: Option<Signer>,
 }
 
 struct File {
@@ -310,7 +336,17 @@ impl WriterThread {
                     let sealed = file.writer.finish(ended, &outcome, final_hash);
                     let (battle, path) = (key.battle, file.writer.path().display());
                     match &sealed {
-                        Ok(sealed) => info!(%battle, %path, bytes = sealed.bytes, "recording closed"),
+                        Ok(sealed) => {
+                            info!(%battle, %path, bytes = sealed.bytes, "recording closed");
+                            let told = statement(key, sealed, ended, &outcome);
+                            let seal = self
+                                .signer
+                                .as_ref()
+                                .map(|signer| write_seal(signer, file.writer.path(), &told));
+                            if let Some(Err(error)) = seal {
+                                warn!(%battle, %path, %error, "no seal of this recording");
+                            }
+                        }
                         Err(error) => warn!(%battle, %path, %error, "recording is incomplete"),
                     }
                     sealed.ok()

@@ -106,7 +106,7 @@ impl Ended {
         }
     }
 
-    fn from_number(number: u8) -> Option<Self> {
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
         [Self::Finished, Self::Aborted, Self::Abandoned].into_iter().find(|ended| *ended as u8 == number)
     }
 }

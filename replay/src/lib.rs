@@ -67,6 +67,7 @@ mod reader;
 mod recording;
 mod replica;
 mod report;
+mod seal;
 mod sequence;
 mod summary;
 mod verify;
@@ -95,6 +96,7 @@ pub use reader::{Block, Content, Item, OnDamage, ReadError, Reader, SEARCH_BYTES
 pub use recording::Recording;
 pub use replica::SimulateError;
 pub use report::{REPORT_TEXT_BYTES_MAX, Report, write_report};
+pub use seal::{SEAL_BYTES_MAX, SEAL_OUTCOME_BYTES_MAX, SealError, Signer, Statement};
 pub use sequence::OrderError;
 pub use summary::{Playable, Summary};
 pub use verify::{PlayError, Progress, Verdict, verify};

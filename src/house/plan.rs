@@ -15,6 +15,7 @@ use tiltyard_engine::{Game, Registry, TickRate};
 use tiltyard_lobby::{GateLimits, LobbyConfig, MasterKeys, ModeConfig, Waits};
 use tiltyard_netcode::system_random;
 use tiltyard_netcode::token::MasterKey as TokenKey;
+use tiltyard_replay::Signer;
 
 use crate::config::Config;
 use crate::exit::Usage;
@@ -153,6 +154,7 @@ impl Plan {
             workers,
             battles_max: config.battle.battles_max,
             recordings: self.recordings.clone(),
+            signer: Some(Signer::from_secret(self.keys.cluster_secret.as_bytes())),
             outbox: self.outbox.join(format!("node-{number}")),
             keyframe_seconds: config.recording.keyframe_seconds,
             catch_up_max: u32::from(config.battle.catch_up_ticks_max),

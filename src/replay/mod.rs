@@ -1,5 +1,6 @@
 //! `tiltyard replay`: looks into recordings and proves them.
 
+mod audit;
 mod cut;
 mod deck;
 mod diff;
@@ -28,6 +29,7 @@ use self::follow::FollowArgs;
 use self::play::PlayArgs;
 pub(crate) use self::verify::bytes_of;
 pub use self::verify::{Checked, verify_all, verify_file};
+use crate::config::Config;
 use crate::exit::{Exit, Usage};
 use crate::output::Output;
 
@@ -126,6 +128,15 @@ Exit codes: 0 this build comes to every recorded state, 1 it does not.")]
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Hold recordings against the seals of their nodes: signature, file, and what the rules make of it
+    #[command(after_help = "Examples:
+  tiltyard replay audit tiltyard-data/replays
+  tiltyard --json replay audit battle.replay
+
+A node writes a seal beside each recording that it closes: battle, last tick, last hash, outcome and recording hash,
+signed with a key that follows from the cluster's secret. With --key nothing secret is needed.
+Exit codes: 0 every recording is what was signed and computes to it, 1 one is not.")]
+    Audit(audit::AuditArgs),
 }
 
 /// Which recordings, and how.
@@ -149,8 +160,9 @@ impl ReplayCommand {
     }
 
     /// Runs the subcommand.
-    pub(crate) fn run<G: Game>(&self, output: Output) -> anyhow::Result<Exit> {
+    pub(crate) fn run<G: Game>(&self, output: Output, config: &Config) -> anyhow::Result<Exit> {
         match self {
+            Self::Audit(args) => audit::run::<G>(output, config, args),
             Self::Info { file } => info::run::<G>(output, file),
             Self::Cut(args) => cut::run(output, args),
             Self::Diff(args) => diff::run::<G>(output, args),

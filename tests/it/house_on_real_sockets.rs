@@ -214,6 +214,8 @@ fn ctrl_c_during_a_battle_on_real_sockets_leaves_closed_recordings_and_results()
     let program = Program::new();
     let (up, player, battle) = house_at_play(&program, "--set battle.seconds=600 up --nodes 1");
     assert_eq!(up.interrupt(), (Some(0), String::new()));
+    let (code, audit) = program.json("replay audit tiltyard-data/replays");
+    assert_eq!((code, &audit["sound"]), (0, &true.into()), "the node sealed what it closed: {audit}");
     let (code, verdict) = program.json("replay verify tiltyard-data/replays");
     let file = &verdict["files"][0];
     assert_eq!((code, &file["verified"], &file["complete"]), (0, &true.into(), &true.into()), "{verdict}");

@@ -6,7 +6,9 @@ use serde_json::Value as Json;
 use tiltyard::bench::Played;
 use tiltyard_engine::Game as _;
 use tiltyard_engine::skirmish::Skirmish;
-use tiltyard_replay::{Content, Item, OnDamage, Reader, Settings, Writer};
+use tiltyard_replay::{
+    Content, Item, OnDamage, Reader, Recording, Settings, Signer, Statement, Summary, Writer,
+};
 
 use crate::program::Program;
 
@@ -230,6 +232,58 @@ fn a_divergence_is_reported_and_explained_and_its_report_is_a_test() {
     let (code, object) = program.json("replay explain good.replay");
     assert_eq!((code, &object["found"], &object["verified"]), (0, &Json::Null, &true.into()), "{object}");
     assert_eq!(program.json("replay verify good.replay").1["files"][0]["report"], Json::Null);
+}
+
+#[test]
+fn an_audit_holds_a_recording_against_its_seal() {
+    let program = Program::new();
+    let (signer, bytes) = (Signer::from_secret(&[7; 32]), recording());
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let key = hex(&signer.public_key());
+    let ending =
+        Recording::open(std::io::Cursor::new(&bytes)).expect("whole").ending().expect("an end").clone();
+    let told = Statement {
+        battle: 1,
+        epoch: 1,
+        last_tick: ending.tick,
+        final_hash: ending.final_hash,
+        recording_hash: Summary::read(&bytes[..]).expect("whole").recording_hash,
+        ended: ending.ended,
+        outcome: ending.outcome,
+    };
+    let check = |recording: &[u8], statement: &Statement, key: &str, expected: Option<&str>| {
+        fs::write(program.path().join("a.replay"), recording).expect("written");
+        fs::write(program.path().join("a.seal"), signer.seal(statement).expect("short")).expect("written");
+        let (code, object) = program.json(&format!("replay audit --key {key} a.replay"));
+        assert_eq!(
+            (code, &object["sound"]),
+            (expected.is_some().into(), &expected.is_none().into()),
+            "{object}"
+        );
+        if let Some(expected) = expected {
+            let error = object["files"][0]["error"].as_str();
+            assert!(error.is_some_and(|error| error.contains(expected)), "{expected}: {object}");
+        }
+    };
+    check(&bytes, &told, &key, None);
+    check(&bytes, &told, &hex(&Signer::from_secret(&[8; 32]).public_key()), Some("another key"));
+    check(&bytes, &Statement { battle: 2, ..told.clone() }, &key, Some("its battle"));
+    check(&bytes, &Statement { final_hash: 2, ..told.clone() }, &key, Some("its last hash"));
+    check(&bytes, &Statement { outcome: vec![1], ..told }, &key, Some("its outcome"));
+    let lie = lying();
+    check(&lie, &told, &key, Some("its recording hash"));
+    let lie_hash = Summary::read(&lie[..]).expect("whole").recording_hash;
+    check(
+        &lie,
+        &Statement { recording_hash: lie_hash, ..told.clone() },
+        &key,
+        Some("tick 150, recorded hash"),
+    );
+    check(&bytes[..bytes.len() - 9], &told, &key, Some("its end"));
+    fs::remove_file(program.path().join("a.seal")).expect("it is there");
+    let (code, object) = program.json(&format!("replay audit --key {key} a.replay"));
+    assert!(code == 1 && object["files"][0]["error"].as_str().is_some_and(|error| error.contains("a.seal")));
+    assert_eq!(program.json("replay audit --key 12 a.replay").0, 2);
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn config(folder: &Path) -> NodeConfig {
         workers: 1,
         battles_max: 4,
         recordings: folder.join("recordings"),
+        signer: None,
         outbox: folder.join("outbox"),
         keyframe_seconds: 10,
         catch_up_max: 5,
@@ -68,7 +69,7 @@ async fn a_node_settles_what_the_killed_one_before_it_left_and_settles_it_once()
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path());
     // The first battle's recording is closed, the second's is cut, the third has none.
-    let recorder = Recorder::start(&config.recordings).unwrap();
+    let recorder = Recorder::start(&config.recordings, None).unwrap();
     let closed = [play(&recorder, 1, None), play(&recorder, 2, None)].map(|closed| closed.recv().unwrap());
     assert_eq!(closed, [true, true]);
     let paths = [1, 2].map(|battle| recorder.handle().path(battle, 2));

@@ -50,7 +50,7 @@ pub(crate) fn play(recorder: &Recorder, battle: u64, stop_at: Option<u32>) -> mp
 #[test]
 fn a_recording_is_written_while_the_battle_runs_and_verified_by_simulation() {
     let folder = tempfile::tempdir().unwrap();
-    let recorder = Recorder::start(folder.path()).unwrap();
+    let recorder = Recorder::start(folder.path(), None).unwrap();
     let closed = [play(&recorder, 1, None), play(&recorder, 2, Some(77))];
     assert!(closed.iter().all(|closed| closed.recv().unwrap()));
     for (battle, ticks, ended) in [(1, 120, Ended::Finished), (2, 77, Ended::Aborted)] {
@@ -68,7 +68,7 @@ fn a_recording_is_written_while_the_battle_runs_and_verified_by_simulation() {
 #[test]
 fn a_battle_that_comes_back_under_a_higher_epoch_has_a_recording_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
-    let recorder = Recorder::start(folder.path()).unwrap();
+    let recorder = Recorder::start(folder.path(), None).unwrap();
     // The older copy is closed only after the newer one began, as a released battle is.
     let mut old = Room::<Pushing>::new(BattleId(1), Epoch(1), spec(0, 120), SETTINGS).unwrap();
     old.record(recorder.handle().open(header(1), Settings::new(1, 30)));
@@ -99,7 +99,7 @@ fn a_battle_that_comes_back_under_a_higher_epoch_has_a_recording_of_its_own() {
 #[test]
 fn a_disk_that_refuses_costs_the_recording_and_not_the_battle() {
     let folder = tempfile::tempdir().unwrap();
-    let recorder = Recorder::start(folder.path()).unwrap();
+    let recorder = Recorder::start(folder.path(), None).unwrap();
     std::fs::create_dir(recorder.handle().path(1, 2)).unwrap();
     assert!(!play(&recorder, 1, None).recv().unwrap());
     assert_eq!(recorder.counters().incomplete.load(Ordering::Relaxed), 1);
@@ -109,7 +109,7 @@ fn a_disk_that_refuses_costs_the_recording_and_not_the_battle() {
 #[test]
 fn a_recording_that_found_the_queue_full_has_no_end() {
     let folder = tempfile::tempdir().unwrap();
-    let recorder = Recorder::start(folder.path()).unwrap();
+    let recorder = Recorder::start(folder.path(), None).unwrap();
     // A battle whose closing takes as long as we like holds the thread.
     let (go_on, may_go_on) = mpsc::channel::<()>();
     let mut first = Room::<Pushing>::new(BattleId(1), Epoch(2), spec(0, 120), SETTINGS).unwrap();
@@ -135,7 +135,7 @@ fn a_recording_that_found_the_queue_full_has_no_end() {
 #[test]
 fn stopping_writes_what_is_queued() {
     let folder = tempfile::tempdir().unwrap();
-    let recorder = Recorder::start(folder.path()).unwrap();
+    let recorder = Recorder::start(folder.path(), None).unwrap();
     let closed: Vec<_> = (0..20).map(|battle| play(&recorder, battle, None)).collect();
     let handle = recorder.handle();
     recorder.stop();
