@@ -5,7 +5,7 @@ use std::io::Cursor;
 use tiltyard_replay::{CutError, OnDamage, Recording, Summary, cut, diff, verify};
 
 use crate::game::{Joust, Lie, NUDGE, recorded};
-use crate::sample::{Dice, read, recording};
+use crate::sample::{Dice, read, recording, runs};
 use crate::verifying::{later_part, mutated, taken_over};
 
 fn part(bytes: &[u8], from: u32, to: u32) -> (u32, Vec<u8>) {
@@ -90,7 +90,7 @@ fn refused_first(from: u32) -> u32 {
 fn mutated_recordings_never_panic_the_cut() {
     let mut dice = Dice::new("mutated_recordings_never_panic_the_cut");
     let good = recorded(230, Lie { parts_every: 20, ..Lie::default() });
-    for _ in 0..200 {
+    for _ in 0..runs(200) {
         let bytes = mutated(&good, &mut dice);
         let _ = cut(Cursor::new(&bytes), dice.below(240) as u32, dice.below(240) as u32, Vec::new());
     }

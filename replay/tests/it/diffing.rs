@@ -8,7 +8,7 @@ use tiltyard_replay::{
 };
 
 use crate::game::{GIFT, Joust, Lie, NUDGE, NUDGED, head, recorded, spec};
-use crate::sample::Dice;
+use crate::sample::{Dice, runs};
 use crate::verifying::{later_part, mutated, taken_over};
 
 fn compare(left: &[u8], right: &[u8]) -> Comparison {
@@ -195,7 +195,7 @@ fn mutated_recordings_never_panic_the_comparison() {
     let mut dice = Dice::new("mutated_recordings_never_panic_the_comparison");
     let good = recorded(130, Lie { parts_every: 30, ..Lie::default() });
     let taken = taken_over(Lie::default());
-    for _ in 0..200 {
+    for _ in 0..runs(200) {
         let bytes = mutated(if dice.below(3) == 0 { &taken } else { &good }, &mut dice);
         let _ = diff::<Joust>(Cursor::new(&bytes), Cursor::new(&taken), |_| {});
         let _ = diff::<Joust>(Cursor::new(&good), Cursor::new(&bytes), |_| {});

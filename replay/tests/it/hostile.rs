@@ -7,7 +7,7 @@ use tiltyard_replay::{
     UnpackError, Writer, put_block, put_raw_block,
 };
 
-use crate::sample::{Dice, append, blocks, header, read, recording};
+use crate::sample::{Dice, append, blocks, header, read, recording, runs};
 
 /// The sample with one block replaced, or taken out, or put before.
 fn with_block(place: usize, replace: bool, label: Label, payload: &[u8]) -> Vec<u8> {
@@ -170,7 +170,7 @@ fn random_and_mutated_bytes_never_panic() {
     let mut dice = Dice::new("random_and_mutated_bytes_never_panic");
     let good = recording();
     let blocks = blocks(&good);
-    for round in 0..3000 {
+    for round in 0..runs(3000) {
         let mut bytes = good.clone();
         match round % 4 {
             0 => bytes = (0..dice.below(2000)).map(|_| dice.next() as u8).collect(),

@@ -100,7 +100,9 @@ fn killed_process_loses_at_most_three_ticks_or_the_frame_that_was_being_written(
     let mut dice = Dice::new("killed_process_loses_at_most_three_ticks_or_the_frame_that_was_being_written");
     let folder = tempfile::tempdir().expect("a folder");
     let myself = std::env::current_exe().expect("a path");
-    for round in 0..40 {
+    // KILLS=300 for a long run.
+    let kills = std::env::var("KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(20);
+    for round in 0..kills {
         let path = folder.path().join(format!("{round}.tyr"));
         let mut child = Command::new(&myself)
             .args(["--exact", "killing::records_until_killed", "--nocapture"])

@@ -9,6 +9,7 @@ mod golden;
 mod hostile;
 mod killing;
 mod playing;
+mod power;
 mod reporting;
 mod sample;
 mod sinks;

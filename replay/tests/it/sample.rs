@@ -126,6 +126,11 @@ pub(crate) fn blocks(bytes: &[u8]) -> Vec<(usize, BlockHeader)> {
     blocks
 }
 
+/// How many rounds a random test makes: `usual` ones, or as many as RUNS=… says.
+pub(crate) fn runs(usual: usize) -> usize {
+    std::env::var("RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(usual)
+}
+
 /// Numbers for random tests: SEED=… repeats a run.
 pub(crate) struct Dice(u64);
 

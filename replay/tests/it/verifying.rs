@@ -10,7 +10,7 @@ use tiltyard_replay::{
 };
 
 use crate::game::{GIFT, Joust, KEYFRAME_TICKS, Lie, NUDGE, NUDGED, Say, TWIST, head, recorded, spec};
-use crate::sample::Dice;
+use crate::sample::{Dice, runs};
 
 fn judge(bytes: &[u8]) -> Verdict {
     verify::<Joust>(bytes, OnDamage::Stop, |_| {}).expect("it starts")
@@ -329,12 +329,12 @@ fn header_that_contradicts_its_spec_is_refused() {
 fn mutated_recordings_of_a_game_never_panic_the_verifier() {
     let mut dice = Dice::new("mutated_recordings_of_a_game_never_panic_the_verifier");
     let good = recorded(230, Lie { parts_every: 20, ..Lie::default() });
-    let mut refused = 0;
-    for _ in 0..300 {
+    let mut refused = 0_usize;
+    for _ in 0..runs(300) {
         let made = mutated(&good, &mut dice);
         for on_damage in [OnDamage::Stop, OnDamage::NextKeyframe] {
             match verify::<Joust>(&made[..], on_damage, |_| {}) {
-                Ok(verdict) => refused += u32::from(!verdict.verified),
+                Ok(verdict) => refused += usize::from(!verdict.verified),
                 Err(_) => refused += 1,
             }
         }
@@ -344,7 +344,7 @@ fn mutated_recordings_of_a_game_never_panic_the_verifier() {
             }
         }
     }
-    assert!(refused > 300, "{refused}");
+    assert!(refused > runs(300), "{refused}");
 }
 
 /// The recording with flips in some payloads, under right checksums.
