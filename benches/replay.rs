@@ -1,15 +1,21 @@
-//! Recording a tick, and verifying what was recorded.
+//! Recording a tick, verifying what was recorded, and going to any tick of an hour.
+//!
+//! What is asked of the slowest hundredth is printed as such: criterion tells means.
 
 use std::hint::black_box;
-use std::io;
+use std::io::{self, Cursor};
+use std::time::Instant;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tiltyard::bench::Played;
+use tiltyard_engine::rng::Rng;
 use tiltyard_engine::skirmish::Skirmish;
-use tiltyard_engine::{Game as _, TickRecord};
-use tiltyard_replay::{Header, OnDamage, Settings, Writer, verify};
+use tiltyard_engine::{Battle, BattleSpec, Game as _, Registry, Save, Tick, TickRecord, encode_keyframe};
+use tiltyard_replay::{Ended, Header, OnDamage, Player, Recording, Settings, Writer, verify};
 
 const TICKS: u32 = 300;
+/// An hour at 30 Hz.
+const HOUR_TICKS: u32 = 108_000;
 
 fn record(criterion: &mut Criterion) {
     for scene in &Skirmish::scenes()[..2] {
@@ -66,5 +72,69 @@ fn verifying(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, record, verifying);
+/// An hour of the second scene, with a keyframe every ten seconds; prints its size, and what a tick's append took.
+fn hour() -> Vec<u8> {
+    let mut spec = BattleSpec::<Skirmish>::bots(&Skirmish::scenes()[1], 1);
+    spec.terms.ticks_max = HOUR_TICKS;
+    let header = Header {
+        rate_hz: spec.terms.rate.hz(),
+        protocol_hash: Registry::of::<Skirmish>().expect("a right game").protocol_hash::<Skirmish>().0,
+        tables_hash: [0; 16],
+        battle: 1,
+        seed: spec.terms.seed,
+        start_unix_ms: 0,
+        part: 0,
+        build: String::new(),
+        seat_names: Vec::new(),
+        spec: spec.encode(),
+    };
+    let mut writer = Writer::start(Vec::new(), &header, Settings::new(1, 30)).expect("a recording begins");
+    let mut before = TickRecord::neutral(Tick::ZERO, spec.roster.len());
+    let mut battle = Battle::new(spec).expect("the battle starts");
+    let (mut record, mut bytes, mut save) = (before.clone(), Vec::new(), Save::default());
+    let mut took_ns = Vec::with_capacity(HOUR_TICKS as usize);
+    for tick in 1..=HOUR_TICKS {
+        battle.bot_record(&mut record);
+        let hash = battle.step(&record);
+        let started = Instant::now();
+        bytes.clear();
+        record.encode(&before, &mut bytes);
+        writer.append(tick, &bytes, hash.0).expect("memory takes everything");
+        took_ns.push(started.elapsed().as_nanos());
+        if tick.is_multiple_of(300) {
+            battle.save(&mut save);
+            writer.keyframe(tick, &encode_keyframe(&save, &record)).expect("memory takes everything");
+        }
+        before.clone_from(&record);
+    }
+    writer.finish(Ended::Aborted, &[], battle.state_hash().0).expect("memory takes everything");
+    tell("encode and append a tick, ns", took_ns);
+    let recording = writer.into_sink();
+    println!("a minute of the hour: {} bytes", recording.len() / 60);
+    recording
+}
+
+fn seeking(criterion: &mut Criterion) {
+    let recording = hour();
+    let open = || Recording::open(Cursor::new(&recording)).expect("it opens");
+    criterion.bench_function("replay/open an hour", |bencher| bencher.iter(|| black_box(open()).last_tick()));
+    let mut player = Player::<Skirmish, _>::open(Cursor::new(&recording)).expect("it opens");
+    let mut rng = Rng::new(1, 0, 0, 0);
+    let took_us = (0..3_000).map(|_| {
+        let tick = rng.below(HOUR_TICKS + 1);
+        let started = Instant::now();
+        assert_eq!(player.seek(tick), Ok(tick));
+        started.elapsed().as_micros()
+    });
+    tell("seek in an hour, µs", took_us.collect());
+}
+
+/// Prints the median, the slowest hundredth and the slowest of what was measured.
+fn tell(what: &str, mut took: Vec<u128>) {
+    took.sort_unstable();
+    let of = |permille: usize| took[(took.len() - 1) * permille / 1_000];
+    println!("{what}: p50 {}, p99 {}, max {}", of(500), of(990), of(1_000));
+}
+
+criterion_group!(benches, record, verifying, seeking);
 criterion_main!(benches);

@@ -113,7 +113,9 @@ fn describe(found: &Comparison) -> String {
         return format!("no difference from tick {from} to tick {to}{rest}");
     };
     let mut text = match &first.parting {
-        Parting::Record(address) => format!("the records part: {address}"),
+        Parting::Record(Divergence { component, field, left, right, .. }) => {
+            format!("the records part in tick {}: {component} {field}: {left} against {right}", first.tick)
+        }
         Parting::State => format!("the states part in tick {}", first.tick),
         Parting::End(what, left, right) => format!("the ends part: {what} {left} against {right}"),
     };
