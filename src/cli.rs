@@ -126,8 +126,7 @@ Exit codes: 0 every bot played every battle to its end and no state differed, 1 
     /// Measure what this machine can carry, without a network
     #[command(after_help = "Examples:
   tiltyard bench
-  tiltyard bench --scene 1000x3000 --seconds 10
-  tiltyard --json bench --scene 10x30
+  tiltyard --json bench --seconds 10
   tiltyard bench --scene all --svg cost.svg
   tiltyard bench --scene many
   tiltyard bench --scene crowd

@@ -236,7 +236,7 @@ impl Verdict {
     fn sentence(self) -> &'static str {
         match self {
             Self::Good => "the token is good",
-            Self::Expired => "the token's first use came too late: get a new one",
+            Self::Expired => "too late for a first use; still good for a seat that it took before",
             Self::NotYetValid => "the token was issued in the future: one of the clocks is wrong",
             Self::UnknownKey => "the token was sealed by a key that these keys do not have",
             Self::Forged => "the token does not open: it was altered, or sealed by a key of another cluster",
@@ -369,6 +369,7 @@ mod tests {
         assert_eq!(verdict(&keys, &good, 3, 500), Verdict::Good);
         assert_eq!(verdict(&keys, &good, 3, 999), Verdict::Good);
         assert_eq!(verdict(&keys, &good, 3, 1_000), Verdict::Expired);
+        assert!(Verdict::Expired.sentence().contains("still good for a seat"), "this cannot be told from here");
         assert_eq!(verdict(&keys, &good, 3, 499), Verdict::NotYetValid);
         assert_eq!(verdict(&keys, &good, 4, 500), Verdict::OtherProtocol);
         let once = keys.rotated(1).unwrap();

@@ -22,16 +22,18 @@ use crate::output::{Output, Table};
 const WARM_TICKS: u32 = 150;
 /// Ticks that are measured in each round: ten seconds of play.
 const MEASURED_TICKS: u32 = 300;
+/// The scene that is measured when none is named, where the game has it.
+const SCENE_DEFAULT: &str = "100x300";
 /// Ticks of a trial of the crowd for each second to measure for.
 const CROWD_TICKS_PER_SECOND: u32 = 50;
 
 /// What to measure.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// The scene; for skirmish 10x30, 100x300, 1000x3000 or 10000x30000 puppets x flyers; for every game `all` of its
-    /// scenes, `many` battles in turn, or a `crowd`
-    #[arg(long, value_name = "NAME", default_value = "100x300")]
-    scene: String,
+    /// A scene of the game (an unknown name is answered with all of them), or `all` of them, `many` battles in turn, or
+    /// a `crowd` [default: 100x300 where the game has that, else its first]
+    #[arg(long, value_name = "NAME")]
+    scene: Option<String>,
     /// Seconds to measure for, each scene and each trial of the crowd; more rounds of the same ticks make steadier
     /// figures
     #[arg(long, value_name = "S", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3600))]
@@ -47,10 +49,14 @@ pub(crate) struct BenchArgs {
 impl BenchArgs {
     /// Measures and says what came out.
     pub(crate) fn run<G: Game>(&self, output: Output) -> anyhow::Result<Exit> {
-        if self.svg.is_some() && self.scene != "all" {
+        let scene = match &self.scene {
+            Some(name) => name.as_str(),
+            None => default_scene::<G>(),
+        };
+        if self.svg.is_some() && scene != "all" {
             return Err(Usage("--svg draws all scenes: say --scene all".to_owned()).into());
         }
-        let object = match self.scene.as_str() {
+        let object = match scene {
             "all" => self.all::<G>(output)?,
             "many" => self.many::<G>(output)?,
             "crowd" => self.crowd(output)?,
@@ -108,6 +114,13 @@ impl BenchArgs {
         output.say(crowd::describe(&holds));
         Ok(crowd::object(&holds))
     }
+}
+
+/// The scene that is measured when none is named.
+fn default_scene<G: Game>() -> &'static str {
+    let names: Vec<_> = G::scenes().iter().map(|scene| scene.name).collect();
+    let usual = names.iter().find(|name| **name == SCENE_DEFAULT);
+    usual.or(names.first()).copied().unwrap_or(SCENE_DEFAULT)
 }
 
 fn find<G: Game>(name: &str) -> Result<Mode<G::Setup>, Usage> {
