@@ -110,7 +110,7 @@ fn hour() -> Vec<u8> {
     writer.finish(Ended::Aborted, &[], battle.state_hash().0).expect("memory takes everything");
     tell("encode and append a tick, ns", took_ns);
     let recording = writer.into_sink();
-    println!("a minute of the hour: {} bytes", recording.len() / 60);
+    eprintln!("a minute of the hour: {} bytes", recording.len() / 60);
     recording
 }
 
@@ -133,7 +133,7 @@ fn seeking(criterion: &mut Criterion) {
 fn tell(what: &str, mut took: Vec<u128>) {
     took.sort_unstable();
     let of = |permille: usize| took[(took.len() - 1) * permille / 1_000];
-    println!("{what}: p50 {}, p99 {}, max {}", of(500), of(990), of(1_000));
+    eprintln!("{what}: p50 {}, p99 {}, max {}", of(500), of(990), of(1_000));
 }
 
 criterion_group!(benches, record, verifying, seeking);
