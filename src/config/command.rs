@@ -10,7 +10,7 @@ use crate::output::Output;
 /// What to do with the configuration.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Write the configuration as a commented file, each value with where it came from
+    /// Write the configuration as a commented file, each value that is set with where it came from
     #[command(after_help = "Examples:
   tiltyard config print
   tiltyard --set battle.rate_hz=60 config print

@@ -105,6 +105,7 @@ impl Sources {
             }
         }
         loading.check_addresses();
+        loading.check_advertised();
         loading.check_secret_files();
         if let Some(modes) = &self.modes {
             loading.check_modes(modes);
@@ -150,16 +151,18 @@ impl Loading {
     fn unknown<'a>(&mut self, source: Source, name: &str, known: impl Iterator<Item = &'a str>) {
         let hint = match nearest(name, known) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => "`tiltyard config print` lists all keys".to_owned(),
+            None => "`config print` lists all keys".to_owned(),
         };
         self.problem(source, None, format!("unknown key `{}`; {hint}", name.escape_debug()));
     }
 
     fn read_file(&mut self, path: &Path) {
-        let start = Source::File { path: path.to_owned(), line: 1, column: 1 };
         let bytes = match read_bounded(path) {
             Ok(bytes) => bytes,
-            Err(error) => return self.problem(start, None, format!("cannot be read: {error}")),
+            Err(error) => {
+                let whole = Source::WholeFile(path.to_owned());
+                return self.problem(whole, None, format!("cannot be read: {error}"));
+            }
         };
         let text = match std::str::from_utf8(&bytes) {
             Ok(text) => text,
@@ -279,6 +282,14 @@ impl Loading {
                     format!("{address} is taken by {other} already; give it another port, or 0 for any");
                 self.problem(self.source_of(key), Some(key), message);
             }
+        }
+    }
+
+    fn check_advertised(&mut self) {
+        let battle = &self.config.battle;
+        if battle.listen.ip().is_unspecified() && battle.advertise.0.is_none() {
+            let message = format!("players cannot connect to {}: set battle.advertise too", battle.listen);
+            self.problem(self.source_of("battle.listen"), Some("battle.listen"), message);
         }
     }
 

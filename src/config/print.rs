@@ -1,4 +1,4 @@
-//! The configuration as a commented file that can be read back, each value with where it came from.
+//! The configuration as a commented file that can be read back, each value that is set with where it came from.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use super::settings::{SECTIONS, Setting};
 use super::{Config, Source};
 
 impl Loaded {
-    /// Writes the whole configuration as TOML: documentation above, provenance behind each value.
+    /// Writes the whole configuration as TOML: documentation above, provenance behind each value that is set.
     pub fn to_toml(&self) -> String {
         let mut text = String::from(
             "# Configuration of tiltyard. A value here is overridden by its TILTYARD_ variable, that by a flag.\n",
@@ -41,7 +41,12 @@ impl Loaded {
         let value = (setting.show)(&self.config);
         writeln!(text, "# default: {default}{bounds}; variable: {}", setting.variable())
             .expect("writing to a String");
-        writeln!(text, "{} = {value} # from: {source}", setting.name).expect("writing to a String");
+        // In a file that is edited later, a line that called itself the default would soon be wrong.
+        let from = match source {
+            Source::Default => String::new(),
+            source => format!(" # from: {source}"),
+        };
+        writeln!(text, "{} = {value}{from}", setting.name).expect("writing to a String");
     }
 
     /// The same for a script: key → `value`, `source`, `default`.

@@ -19,6 +19,8 @@ pub enum Source {
         /// The column.
         column: usize,
     },
+    /// The configuration file as a whole, as it was named.
+    WholeFile(PathBuf),
     /// An environment variable.
     Variable(String),
     /// A flag of the command line.
@@ -30,6 +32,7 @@ impl fmt::Display for Source {
         match self {
             Self::Default => f.write_str("default"),
             Self::File { path, line, column } => write!(f, "{}:{line}:{column}", path.display()),
+            Self::WholeFile(path) => write!(f, "{}", path.display()),
             Self::Variable(name) => write!(f, "environment {name}"),
             Self::Flag(name) => write!(f, "flag {name}"),
         }
@@ -69,6 +72,7 @@ impl Problem {
                 object["line"] = json!(line);
                 object["column"] = json!(column);
             }
+            Source::WholeFile(path) => object["file"] = json!(path.display().to_string()),
             Source::Variable(name) => object["variable"] = json!(name),
             Source::Flag(name) => object["flag"] = json!(name),
         }

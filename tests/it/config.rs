@@ -82,7 +82,7 @@ fn unknown_keys_are_named_with_place_and_neighbour() {
     check("[batle]\nrate_hz = 1", &["t.toml:1:2: unknown key `batle`; did you mean `battle`?"]);
     check("rate_hz = 1", &["t.toml:1:1: unknown key `rate_hz`; did you mean `battle.rate_hz`?"]);
     check("battle.rate = 1", &["t.toml:1:8: unknown key `battle.rate`; did you mean `battle.rate_hz`?"]);
-    check("\"ä\\n\" = 1", &["t.toml:1:1: unknown key `ä\\n`; `tiltyard config print` lists all keys"]);
+    check("\"ä\\n\" = 1", &["t.toml:1:1: unknown key `ä\\n`; `config print` lists all keys"]);
     check(
         "[gate]\n\"é\" = 1\nä = 2",
         &["t.toml:3:1: is no TOML: invalid unquoted key, expected letters, numbers, `-`, `_`"],
@@ -125,11 +125,11 @@ fn broken_files_are_named_with_place() {
     fs::write(&path, b"seed = 1\nlog = \"\xff\"\n").expect("written");
     assert_eq!(case.problems(), ["t.toml:2:8: is no UTF-8 text from here"]);
     fs::write(&path, vec![b'#'; (1 << 20) + 1]).expect("written");
-    assert_eq!(case.problems(), ["t.toml:1:1: cannot be read: longer than 1048576 bytes"]);
+    assert_eq!(case.problems(), ["t.toml: cannot be read: longer than 1048576 bytes"]);
     fs::write(&path, vec![b'#'; 1 << 20]).expect("written");
     assert!(case.load().is_ok());
     fs::remove_file(&path).expect("removed");
-    assert_eq!(case.problems(), ["t.toml:1:1: cannot be read: No such file or directory (os error 2)"]);
+    assert_eq!(case.problems(), ["t.toml: cannot be read: No such file or directory (os error 2)"]);
 }
 
 #[test]
@@ -184,6 +184,17 @@ fn two_doors_cannot_share_an_address() {
 }
 
 #[test]
+fn who_listens_everywhere_says_where_players_find_him() {
+    check(
+        "[battle]\nlisten = \"0.0.0.0:0\"",
+        &["t.toml:2:1: battle.listen: players cannot connect to 0.0.0.0:0: set battle.advertise too"],
+    );
+    assert!(Case::new("[battle]\nlisten = \"[::]:0\"").load().is_err());
+    let told = "[battle]\nlisten = \"0.0.0.0:0\"\nadvertise = \"203.0.113.7\"";
+    assert!(Case::new(told).load().is_ok());
+}
+
+#[test]
 fn a_mode_that_the_game_does_not_have_is_named() {
     let mut case = Case::new("seed = 2\nqueue.modes = [\"skirmish\", \"chess\"]");
     assert!(case.load().is_ok());
@@ -233,7 +244,7 @@ fn the_printed_file_reads_back_and_says_where_values_came_from() {
         "modes = [\"skirmish\", \"duel\"] # from: t.toml:2:7",
         "log = \"debug\" # from: environment TILTYARD_LOG",
         "nodes = 5 # from: flag --nodes",
-        "rate_hz = 30 # from: default",
+        "rate_hz = 30",
         "# default: 30, 1 to 240; variable: TILTYARD_BATTLE_RATE_HZ",
     ] {
         assert!(printed.lines().any(|printed| printed == line), "{line} in\n{printed}");
