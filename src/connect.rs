@@ -14,6 +14,7 @@ use tiltyard_netcode::Feed;
 use crate::exit::{Exit, Usage};
 use crate::output::Output;
 use crate::play;
+use crate::program;
 use crate::stop::run_until_done;
 use crate::token;
 use crate::wishes::{FeedName, LaneName};
@@ -88,7 +89,7 @@ impl ConnectArgs {
             }
             session.run(ends).await.context("the socket")
         })?;
-        Ok(conclude(output, &report, &addresses))
+        Ok(conclude(output, &report, pace, &addresses))
     }
 }
 
@@ -109,9 +110,9 @@ async fn meet<G: Game>(session: &mut BattleSession<G>, output: Output, addresses
     Ok(())
 }
 
-fn conclude(output: Output, report: &Report, addresses: &str) -> Exit {
+fn conclude(output: Output, report: &Report, pace: Pace, addresses: &str) -> Exit {
     let hash = report.state_hash.map(|hash| hash.to_string());
-    output.say(describe(report, addresses));
+    output.say(describe(report, pace, addresses));
     output.result(&json!({
         "joined": report.place.is_some(),
         "ticks": report.ticks,
@@ -126,6 +127,7 @@ fn conclude(output: Output, report: &Report, addresses: &str) -> Exit {
             "p50": report.input_to_state.quantile_ms(0.5),
             "p99": report.input_to_state.quantile_ms(0.99),
         },
+        "lead_ticks": lead_ticks(pace),
         "reconnects": report.reconnects,
     }));
     // Leaving a battle that one was in is no failure, by wish or by signal.
@@ -164,15 +166,24 @@ fn outside(end: Option<Over>, addresses: &str) -> String {
         Some(Over::Closed(_)) => format!(
             "{}\nno node answered at {addresses}. Likely the house is down or was started anew, \
              or UDP does not get through to it,\nor the token was altered or is another house's: a node does not \
-             answer to a token that it cannot open.\n`tiltyard token check FILE` judges a token beside the house's \
-             keys, `tiltyard token issue` gets a new one",
-            over(end)
+             answer to a token that it cannot open.\n`{name} token check FILE` judges a token beside the house's \
+             keys, `{name} token issue` gets a new one",
+            over(end),
+            name = program::name(),
         ),
         _ => over(end),
     }
 }
 
-fn describe(report: &Report, addresses: &str) -> String {
+/// How far ahead of its tick an input is decided, which is part of the time until its effect is seen.
+fn lead_ticks(pace: Pace) -> u32 {
+    match pace {
+        Pace::Repeatable { lead_ticks } => lead_ticks,
+        Pace::Prompt => 0,
+    }
+}
+
+fn describe(report: &Report, pace: Pace, addresses: &str) -> String {
     let Some(place) = report.place else { return outside(report.over, addresses) };
     let tick = report.newest_tick.map_or(0, |tick| tick.0);
     let rtt = report.rtt_ms.map_or("unknown".to_owned(), |ms| format!("{ms} ms"));
@@ -182,8 +193,19 @@ fn describe(report: &Report, addresses: &str) -> String {
         Some(false) => ", WHICH IS NOT the battle's own",
         None => "",
     };
+    let effect = match &report.input_to_state {
+        times if times.count() == 0 => "not seen".to_owned(),
+        times => {
+            let [p50, p99] = [0.5, 0.99].map(|share| times.quantile_ms(share));
+            let lead = lead_ticks(pace);
+            format!(
+                "{p50} ms, 99 of 100 within {p99} ms, in it the lead by which it was decided, {lead} ticks"
+            )
+        }
+    };
     format!(
         "seat {} of team {}: {}{}\nsaw {} states up to tick {tick}, sent {} inputs, round trip {rtt}\n\
+         from input to its effect {effect}\n\
          last state {hash}{agrees}; {} states differed",
         place.seat,
         place.team,
@@ -204,11 +226,11 @@ mod tests {
     #[test]
     fn whom_no_node_answers_learns_where_he_asked_and_why_that_may_be() {
         let report = Report { over: Some(Over::Closed(CloseReason::Unreachable)), ..Report::default() };
-        let said = describe(&report, "192.0.2.1:7");
+        let said = describe(&report, Pace::Prompt, "192.0.2.1:7");
         for part in ["no node answered at 192.0.2.1:7", "the house is down", "cannot open", "token issue"] {
             assert!(said.contains(part), "{part}: {said}");
         }
         let refused = Report { over: Some(Over::Refused(DenyReason::NotHere)), ..Report::default() };
-        assert!(!describe(&refused, "192.0.2.1:7").contains("no node answered"));
+        assert!(!describe(&refused, Pace::Prompt, "192.0.2.1:7").contains("no node answered"));
     }
 }

@@ -62,7 +62,7 @@ impl Output {
     /// Says why a run ended without a result: the chain of causes for a person, the same as `error` in one JSON
     /// object for a script.
     pub fn error(&self, error: &anyhow::Error) {
-        let text = format!("{error:#}");
+        let text = causes(error);
         self.note(format!("error: {text}"));
         self.result(&serde_json::json!({ "error": text }));
     }
@@ -80,6 +80,19 @@ impl Output {
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }
+}
+
+/// An error with its causes; a cause that the sentence before it ends with is not said twice.
+pub(crate) fn causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    let mut last = text.clone();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !last.ends_with(&cause) {
+            text.push_str(&format!(": {cause}"));
+        }
+        last = cause;
+    }
+    text
 }
 
 /// Whether an answer was lost: standard output could not be written, and not because its reader has hung up.
@@ -159,6 +172,15 @@ mod tests {
         table.row(["a".into(), "100".into()]);
         table.row(["löwe".into(), "7".into()]);
         assert_eq!(table.to_string(), "node  load\na      100\nlöwe     7");
+    }
+
+    #[test]
+    fn a_cause_that_was_told_is_not_told_again() {
+        let path = std::path::PathBuf::from("k.toml");
+        let source = || io::Error::other("no room");
+        let told = crate::keys::KeysError::Io { path, source: source() };
+        assert_eq!(causes(&anyhow::Error::new(told).context("making keys")), "making keys: k.toml: no room");
+        assert_eq!(causes(&anyhow::Error::new(source()).context("k.toml")), "k.toml: no room");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -47,6 +48,13 @@ pub fn run_with<G: Game>(arguments: impl IntoIterator<Item = OsString>) -> Exit 
         Exit::Failed
     });
     if exit == Exit::Fine && is_lost() { Exit::Failed } else { exit }
+}
+
+/// What this process was started as, for lines that tell what to run next: a game of one's own has its own program.
+pub(crate) fn name() -> String {
+    let path = std::env::args_os().next().map(PathBuf::from);
+    let name = path.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| "tiltyard".to_owned())
 }
 
 fn parse<G: Game>(arguments: &[OsString]) -> Result<Cli, clap::Error> {

@@ -17,6 +17,7 @@ use crate::exit::{Exit, Usage};
 use crate::house::token_key;
 use crate::keys::{self, ClusterKeys, KeysError};
 use crate::output::{Output, Table};
+use crate::program;
 use crate::stop::run_until_done;
 use crate::text::{hex, utc};
 use crate::time::now_unix_ms;
@@ -114,9 +115,10 @@ impl IssueArgs {
         let shown = self.out.display();
         let seconds = ticket.expires_unix_ms.saturating_sub(now_unix_ms()?) / 1_000;
         output.say(format!(
-            "wrote {shown}: seat {} of battle {}, to be used within {seconds} s\nenter it with: tiltyard connect --token {shown}",
+            "wrote {shown}: seat {} of battle {}, to be used within {seconds} s\nenter it with: {} connect --token {shown}",
             ticket.seat,
             hex(&ticket.battle.0.to_be_bytes()),
+            program::name(),
         ));
         let mut object = public_json(&inspect(&ticket.token_file.token)?, &ticket.token_file);
         object["out"] = shown.to_string().into();
@@ -134,8 +136,8 @@ impl IssueArgs {
 /// Why the gate gave no battle, and what to do about it. The error's sentence holds its sources already.
 fn refusal(gate: &str, error: &LobbyError) -> anyhow::Error {
     let way_out = match error {
-        LobbyError::Socket(_) => "; `tiltyard up` starts a house and prints its gate",
-        _ => "",
+        LobbyError::Socket(_) => format!("; `{} up` starts a house and prints its gate", program::name()),
+        _ => String::new(),
     };
     anyhow::anyhow!("asking {gate} for a battle: {error}{way_out}")
 }
@@ -369,7 +371,10 @@ mod tests {
         assert_eq!(verdict(&keys, &good, 3, 500), Verdict::Good);
         assert_eq!(verdict(&keys, &good, 3, 999), Verdict::Good);
         assert_eq!(verdict(&keys, &good, 3, 1_000), Verdict::Expired);
-        assert!(Verdict::Expired.sentence().contains("still good for a seat"), "this cannot be told from here");
+        assert!(
+            Verdict::Expired.sentence().contains("still good for a seat"),
+            "this cannot be told from here"
+        );
         assert_eq!(verdict(&keys, &good, 3, 499), Verdict::NotYetValid);
         assert_eq!(verdict(&keys, &good, 4, 500), Verdict::OtherProtocol);
         let once = keys.rotated(1).unwrap();

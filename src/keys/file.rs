@@ -16,13 +16,13 @@ const FILE_BYTES_MAX: u64 = 16 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// There is no such file.
-    #[error("{}: there are no keys yet; make them with: tiltyard keys new", path.display())]
+    #[error("{}: there are no keys yet; make them with: {} keys new", path.display(), crate::program::name())]
     Missing {
         /// The file.
         path: PathBuf,
     },
     /// New keys would overwrite old ones.
-    #[error("{}: there are keys already; replace the master key with: tiltyard keys rotate", path.display())]
+    #[error("{}: there are keys already; replace the master key with: {} keys rotate", path.display(), crate::program::name())]
     Exists {
         /// The file.
         path: PathBuf,

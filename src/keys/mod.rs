@@ -151,7 +151,7 @@ impl ClusterKeys {
     pub fn to_text(&self) -> String {
         let mut text = String::from(
             "# Keys of a tiltyard cluster. Whoever reads this file enters every battle as anybody: keep it at mode 0600.\n\
-             # `tiltyard keys rotate` replaces the master key; tokens of the previous one stay good until they expire.\n",
+             # `keys rotate` replaces the master key; tokens of the previous one stay good until they expire.\n",
         );
         text.push_str(&format!("version = {VERSION}\n"));
         text.push_str(&format!("cluster_secret = \"{}\"\n", self.cluster_secret.to_text()));

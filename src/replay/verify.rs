@@ -169,7 +169,7 @@ fn report(output: Output, file: &Checked, folder: Option<&Path>) -> Option<Strin
     match explain::write(&file.path, first, folder) {
         Ok(report) => {
             let report = report.display().to_string();
-            output.say(format!("{report}: the report, for tiltyard replay explain"));
+            output.say(format!("{report}: the report, for {} replay explain", crate::program::name()));
             Some(report)
         }
         Err(error) => {

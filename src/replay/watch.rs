@@ -245,7 +245,8 @@ impl<'a, G: Game> Watch<'a, G> {
         if let Some(tick) = film.diverged() {
             self.output.note(format!(
                 "{path}: DIVERGED at tick {tick}: this build computes another state than was recorded; \
-                 `tiltyard replay verify` says where"
+                 `{} replay verify` says where",
+                crate::program::name()
             ));
         }
         if let Some(fault) = &self.fault {
