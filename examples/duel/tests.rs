@@ -7,11 +7,14 @@ use tiltyard::exit::Exit;
 use tiltyard::house::{House, Plan};
 use tiltyard::keys::ClusterKeys;
 use tiltyard_client::{BattleSession, LobbySession, LobbySettings, PlayerSettings, Report, Script, View};
+use tiltyard_engine::glam::Vec2;
 use tiltyard_engine::kit::motion::Position;
 use tiltyard_engine::math::{PI, angle_of};
-use tiltyard_engine::{Battle, BattleSpec, Game, Team, TickRecord, World, testing};
+use tiltyard_engine::screen::{Canvas, Ink, Key, Keys};
+use tiltyard_engine::space::Rect;
+use tiltyard_engine::{Battle, BattleSpec, Game, Seat, Team, TickRecord, World, testing};
 
-use super::{Duel, Flyer, Input, Puppet, Score};
+use super::{Duel, Flyer, Input, Puppet, Rules, Score};
 
 fn spec(seed: u64) -> BattleSpec<Duel> {
     BattleSpec::bots(&Duel::modes()[0], seed)
@@ -97,6 +100,65 @@ fn the_whole_program_is_there() {
     }
     assert_eq!(run("--version"), Exit::Fine);
     assert_eq!(run("fly"), Exit::Usage);
+}
+
+/// What keys do.
+const KEYS: &[(&str, &str)] = &[("wasd or arrows", "walk"), ("space", "shoot at the other")];
+
+/// Walks by the keys, and shoots at the other while the space bar is held.
+fn steer(world: &World, seat: Seat, keys: &Keys) -> Input {
+    let x = keys.axis(&[Key::Char('a'), Key::Left], &[Key::Char('d'), Key::Right]);
+    let y = keys.axis(&[Key::Char('s'), Key::Down], &[Key::Char('w'), Key::Up]);
+    let walk = [x, y].map(|wish| (wish * 100.0) as i8);
+    let shot = shoot_at_the_other(world, seat.index());
+    Input { walk, shoot: u16::from(keys.is_held(Key::Char(' '))), ..shot }
+}
+
+/// Draws the score, and below it the square with puppets and flyers.
+fn picture(battle: &Battle<Duel>, seat: Option<Seat>, canvas: &mut Canvas) {
+    let world = battle.world();
+    let [left, right] = world.singleton::<Score>().kills;
+    canvas.text(0, 0, &format!("{left} : {right}"), Ink::Strong);
+    let square = Rect::around(Vec2::ZERO, Vec2::splat(world.singleton::<Rules>().half));
+    let puppets = world.rows::<Puppet>();
+    let places = puppets.read::<Position>();
+    let mut map = canvas.map(1, &square, seat.map(|seat| places[seat.index()].at));
+    map.outline(&square, Ink::Faint);
+    for flyer in world.rows::<Flyer>().read::<Position>().iter() {
+        map.put(flyer.at, '*', Ink::Plain);
+    }
+    for (row, place) in places.iter().enumerate() {
+        let ink = if seat.is_some_and(|seat| seat.index() == row) { Ink::Strong } else { Ink::Plain };
+        map.put(place.at, '@', ink);
+    }
+}
+
+type Picture = fn(&Battle<Duel>, Option<Seat>, &mut Canvas);
+
+#[test]
+fn a_player_at_the_keyboard_walks_shoots_and_sees_it() {
+    let mut battle = Battle::new(spec(7)).expect("the duel starts");
+    let mut record = TickRecord::neutral(battle.tick(), 2);
+    // What is shown beside the game is what its trait asks for.
+    let steer: [fn(&World, Seat, &Keys) -> Input; 2] = [steer, Duel::steer];
+    let picture: [Picture; 2] = [picture, Duel::picture];
+    let same_type = [KEYS, Duel::KEYS];
+    assert_eq!(same_type.map(<[_]>::len), [2, 0], "the duel itself does without");
+    let keys = Keys::new([Key::Left, Key::Char('w'), Key::Char(' ')]);
+    record.tick = battle.tick().next();
+    record.inputs[0].input = steer[0](battle.world(), Seat(0), &keys);
+    assert!(Duel::check(&record.inputs[0].input));
+    assert_eq!((record.inputs[0].input.walk, record.inputs[0].input.shoot), ([-100, 100], 1));
+    battle.step(&record);
+    for _ in 0..5 {
+        record.tick = battle.tick().next();
+        battle.step(&record);
+    }
+    let mut canvas = Canvas::new(40, 20);
+    picture[0](&battle, Some(Seat(0)), &mut canvas);
+    let seen = canvas.to_string();
+    assert!(seen.starts_with("0 : 0\n") && seen.contains('*'), "{seen}");
+    assert_eq!(seen.matches('@').count(), 2, "{seen}");
 }
 
 /// A player of one's own: stands, and shoots.

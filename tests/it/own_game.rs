@@ -69,7 +69,7 @@ fn the_page_shows_the_game_line_by_line_and_its_tests_as_they_are() {
     assert!(game.lines().count() < 150, "the smallest game is no longer small");
     let tests = file("tests.rs");
     let shown = blocks(&page, "tests.rs");
-    assert_eq!(shown.len(), 2);
+    assert_eq!(shown.len(), 4);
     for block in shown {
         assert!(tests.contains(&block), "not in tests.rs:\n{block}");
     }
@@ -86,9 +86,12 @@ fn the_game_needs_no_more_than_the_page_says() {
     let (_, manifest) = page.split_once("```toml\n").expect("the page shows a manifest");
     let (manifest, _) = manifest.split_once("```").expect("it ends");
     let manifest: toml_edit::DocumentMut = manifest.parse().expect("a manifest");
-    let names: Vec<_> =
-        manifest["dependencies"].as_table().expect("a table").iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["anyhow", "tiltyard", "tiltyard-engine"]);
+    let names = |table: &str| -> Vec<String> {
+        let table = manifest[table].as_table().expect("a table");
+        table.iter().map(|(name, _)| name.to_owned()).collect()
+    };
+    assert_eq!(names("dependencies"), ["anyhow", "tiltyard", "tiltyard-engine"]);
+    assert_eq!(names("dev-dependencies"), ["tempfile", "tiltyard-client", "tokio"]);
 }
 
 #[test]
