@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
@@ -187,9 +188,11 @@ fn what_computes_for_long_ends_in_order_when_interrupted() {
         .stderr(Stdio::null())
         .spawn()
         .expect("the program");
-    while !listens_for_signals(child.id()) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !listens_for_signals(child.id()) && Instant::now() < until {
         std::thread::yield_now();
     }
+    // Without handlers this ends it too, and without a word.
     interrupt(&child);
     let mut said = String::new();
     child.stdout.take().expect("piped").read_to_string(&mut said).expect("text");
