@@ -163,7 +163,7 @@ impl Copies {
             plain.resize(baseline.len(), 0);
             plain.copy_from_slice(baseline.as_bytes());
             timed(&mut self.copy_ns, || {
-                black_box(&mut plain).copy_from_slice(black_box(baseline.as_bytes()))
+                black_box(&mut plain).copy_from_slice(black_box(baseline.as_bytes()));
             });
             timed(&mut self.restore_ns, || battle.restore(baseline));
             battle.restore(&now);
