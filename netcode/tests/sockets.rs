@@ -140,6 +140,6 @@ async fn f23_real_socket_session_follows_the_client_to_a_new_port() {
 
 #[tokio::test]
 async fn real_socket_session_loses_datagrams_on_a_bad_link_and_talks_on() {
-    let link = LinkConfig { delay_ms: 2, jitter_ms: 2, loss: 1_000, ..LinkConfig::default() };
+    let link = LinkConfig { delay_ms: 2, jitter_ms: 2, loss: 500, ..LinkConfig::default() };
     talk(LaneWish::Kcp, false, Some(link)).await;
 }

@@ -144,6 +144,25 @@ fn a_close_that_was_lost_is_said_again_to_a_client_that_goes_on_talking() {
 }
 
 #[test]
+fn a_goodbye_is_said_until_one_of_four_is_heard() {
+    let mut world = World::new(CLEAN, 1);
+    let (player, connection) = world.join_and_wait(config(&claims(3)));
+    world.run(200);
+    world.up.set_config(LinkConfig { loss: 10_000, ..CLEAN });
+    let now = world.now;
+    world.players[player].client.close(now, CloseReason::Left);
+    world.run(250);
+    assert!(!world.players[player].client.is_over(), "there is something left to say");
+    world.up.set_config(CLEAN);
+    world.run(250);
+    assert_eq!(world.ends(connection), [CloseReason::Left]);
+    assert!(world.players[player].client.is_over());
+    let said = world.server.counters().datagrams_in;
+    world.run(2_000);
+    assert_eq!(world.server.counters().datagrams_in, said, "four are enough");
+}
+
+#[test]
 fn an_idle_session_lives_for_hours_on_a_packet_in_two_seconds() {
     let mut world = World::new(CLEAN, 1);
     let (player, _) = world.join_and_wait(config(&claims(3)));
