@@ -73,7 +73,11 @@ impl BotsArgs {
             Ok(run_swarm::<G>(swarm, asked).await)
         })?;
         bar.finish_and_clear();
-        output.say(describe(&report));
+        if report.logged_in > 0 {
+            output.say(describe(&report));
+        } else {
+            output.say(nobody(&gate, &report));
+        }
         output.result(&json!({
             "players": report.players,
             "logged_in": report.logged_in,
@@ -132,6 +136,15 @@ pub(crate) fn failures(report: &SwarmReport) -> Vec<(String, usize)> {
         }
     }
     reasons
+}
+
+fn nobody(gate: &str, report: &SwarmReport) -> String {
+    let mut text = format!("no bot got in at {gate}");
+    for (reason, _) in failures(report) {
+        text.push_str(&format!("\n  {reason}"));
+    }
+    text.push_str("\nIs a house up there? `tiltyard up` starts one and prints its gate");
+    text
 }
 
 fn describe(report: &SwarmReport) -> String {

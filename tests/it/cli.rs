@@ -209,3 +209,15 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
     assert!(err.starts_with("error: writing to standard output: "), "{err}");
     assert_eq!(err.lines().count(), 1, "{err}");
 }
+
+#[test]
+fn bots_at_a_house_that_is_not_there_say_where_and_what_to_do() {
+    let program = Program::new();
+    let closed =
+        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let (code, out, _) = program.person(&format!("bots --players 2 --gate ws://{closed}"));
+    assert_eq!(code, 1);
+    assert!(out.starts_with(&format!("no bot got in at ws://{closed}\n")), "{out}");
+    assert!(out.contains("refused") && out.trim_end().ends_with("prints its gate"), "{out}");
+    assert!(!out.contains("50 %"), "{out}");
+}

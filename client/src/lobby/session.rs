@@ -191,7 +191,11 @@ impl LobbySession {
             let left = until.saturating_duration_since(Instant::now());
             match self.wire.receive("battle_ready", left).await {
                 Ok(GateMessage::Requeued(again)) => {
-                    info!(player = self.player, reason = again.reason.as_str(), "the match was not placed");
+                    info!(
+                        player = format_args!("{:016x}", self.player),
+                        reason = again.reason.as_str(),
+                        "the match was not placed"
+                    );
                 }
                 Ok(GateMessage::Error(error)) => return Err(error.into()),
                 Ok(message) => self.keep(message)?,
@@ -303,7 +307,7 @@ impl LobbySession {
 
     /// Takes a broken connection up again with the session token.
     async fn resume(&mut self, broken: LobbyError) -> Result<LoggedIn, LobbyError> {
-        info!(player = self.player, %broken, "the gate is gone, coming back");
+        info!(player = format_args!("{:016x}", self.player), %broken, "the gate is gone, coming back");
         let (mut error, mut pause) = (broken, RESUME_PAUSE);
         for _ in 0..RESUME_TRIES {
             match self.resume_once().await {
