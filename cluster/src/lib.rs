@@ -6,7 +6,7 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | [`directory`] | keys with leases, revisions, transactions and watches; in memory, or a service behind the same trait |
+//! | [`directory`] | keys with leases, revisions, transactions and watches; in memory, or in etcd (feature `etcd`) |
 //! | [`node`] | what stands in the directory of a process, and the choice of the least loaded node, a pure function |
 //! | [`control`] | reservations and reports between lobby and node, sealed with the cluster's secret |
 //! | [`epoch`] | the number that tells an older copy of a battle that it is not the one any more |

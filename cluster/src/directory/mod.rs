@@ -11,9 +11,13 @@
 //! A caller must expect every call to fail with [`DirectoryError::Unavailable`] or to hang, so calls are made
 //! under a timeout, and must expect that a change whose answer was lost has happened.
 
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod memory;
 mod transaction;
 
+#[cfg(feature = "etcd")]
+pub use etcd::EtcdDirectory;
 pub use memory::{HISTORY_REVISIONS_MAX, MemoryDirectory};
 pub use transaction::{Answer, Compare, Condition, Operation, Relation, Transaction, TransactionOutcome};
 
@@ -28,6 +32,8 @@ pub const KEY_BYTES_MAX: usize = 512;
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 /// Most compares, and most operations in either branch, of a transaction (etcd's default).
 pub const TRANSACTION_OPERATIONS_MAX: usize = 128;
+/// Most bytes of keys and values in all of a transaction (etcd takes requests of 1.5 MiB by default).
+pub const TRANSACTION_BYTES_MAX: usize = 1024 * 1024;
 /// The longest time to live a lease may ask for.
 pub const LEASE_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -147,6 +153,12 @@ pub enum DirectoryError {
     TransactionTooLong {
         /// How many.
         operations: usize,
+    },
+    /// The keys and values of the transaction are together longer than [`TRANSACTION_BYTES_MAX`].
+    #[error("a transaction of {bytes} bytes is above {TRANSACTION_BYTES_MAX}")]
+    TransactionTooLarge {
+        /// Its bytes.
+        bytes: usize,
     },
     /// A branch of the transaction changes one key twice.
     #[error("a transaction changes a key twice")]

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{DirectoryError, Entry, LeaseId, Revision, TRANSACTION_OPERATIONS_MAX, check_key, check_value};
+use super::{
+    DirectoryError, Entry, LeaseId, Revision, TRANSACTION_BYTES_MAX, TRANSACTION_OPERATIONS_MAX, check_key,
+    check_value,
+};
 
 /// How a compared value must stand to the one in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,8 +172,13 @@ impl Transaction {
                 return Err(DirectoryError::TransactionTooLong { operations });
             }
         }
+        let mut bytes = 0;
         for compare in &self.compares {
             check_key(&compare.key)?;
+            bytes += compare.key.len();
+            if let Condition::Value(value) = &compare.condition {
+                bytes += value.len();
+            }
         }
         for branch in [&self.then, &self.otherwise] {
             let mut changed = BTreeSet::new();
@@ -179,19 +187,27 @@ impl Transaction {
                     Operation::Put { key, value, .. } => {
                         check_key(key)?;
                         check_value(value)?;
+                        bytes += key.len() + value.len();
                         if !changed.insert(key) {
                             return Err(DirectoryError::DuplicateKey);
                         }
                     }
                     Operation::Delete { key } => {
                         check_key(key)?;
+                        bytes += key.len();
                         if !changed.insert(key) {
                             return Err(DirectoryError::DuplicateKey);
                         }
                     }
-                    Operation::Get { key } => check_key(key)?,
+                    Operation::Get { key } => {
+                        check_key(key)?;
+                        bytes += key.len();
+                    }
                 }
             }
+        }
+        if bytes > TRANSACTION_BYTES_MAX {
+            return Err(DirectoryError::TransactionTooLarge { bytes });
         }
         Ok(())
     }

@@ -7,11 +7,14 @@ use tokio::time::{Instant, timeout};
 
 use crate::directory::{
     Answer, Compare, Condition, Directory, DirectoryError, Operation, Relation, Revision,
-    TRANSACTION_OPERATIONS_MAX, Transaction, VALUE_BYTES_MAX, Watch, WatchBatch, WatchError, WatchEvent,
+    TRANSACTION_BYTES_MAX, TRANSACTION_OPERATIONS_MAX, Transaction, VALUE_BYTES_MAX, Watch, WatchBatch,
+    WatchError, WatchEvent,
 };
 
 /// How long a watch may take to deliver what has happened.
 const DELIVERY_MAX: Duration = Duration::from_secs(5);
+/// Entries of a long list.
+const ENTRIES: usize = 700;
 
 /// Holds a directory against the contract of [`Directory`], under keys that begin with `prefix`.
 ///
@@ -28,6 +31,7 @@ pub async fn conformance(directory: Arc<dyn Directory>, prefix: &str, ttl: Durat
     bounds_are_kept(directory, &under("bounds")).await;
     compares_hold_as_they_say(directory, &under("compares")).await;
     a_transaction_is_one_change_or_none(directory, &under("transaction")).await;
+    a_transaction_reads_what_stood_before_it(directory, &under("before")).await;
     only_one_of_many_creates(directory, &under("race")).await;
     a_lease_lives_while_it_is_kept_and_takes_its_keys_along(directory, &under("lease"), ttl).await;
     revoking_deletes_all_keys_of_a_lease_in_one_change(directory, &under("revoke"), ttl).await;
@@ -67,6 +71,21 @@ async fn a_range_is_sorted_and_holds_its_prefix_alone(directory: &dyn Directory,
     assert_eq!(values, [b"b/1", b"b/2"]);
     assert!(listing.entries.iter().all(|entry| entry.mod_revision <= listing.revision));
     assert!(directory.range(&format!("{prefix}nothing")).await.unwrap().entries.is_empty());
+
+    // More than an implementation may want to read at once.
+    let many = |n: usize| format!("{prefix}many/{n:04}");
+    for first in (0..ENTRIES).step_by(TRANSACTION_OPERATIONS_MAX) {
+        let puts = (first..ENTRIES.min(first + TRANSACTION_OPERATIONS_MAX)).map(|n| Operation::Put {
+            key: many(n),
+            value: vec![],
+            lease: None,
+        });
+        let transaction = Transaction { then: puts.collect(), ..Transaction::default() };
+        directory.commit(transaction).await.unwrap();
+    }
+    let listing = directory.range(&format!("{prefix}many/")).await.unwrap();
+    let expected = (0..ENTRIES).map(many);
+    assert!(listing.entries.iter().map(|entry| entry.key.as_str()).eq(expected));
 }
 
 async fn bounds_are_kept(directory: &dyn Directory, prefix: &str) {
@@ -83,6 +102,21 @@ async fn bounds_are_kept(directory: &dyn Directory, prefix: &str) {
         ..Transaction::default()
     };
     assert!(directory.commit(gets(TRANSACTION_OPERATIONS_MAX)).await.is_ok());
+    let puts = |count: u8| Transaction {
+        then: (0..count)
+            .map(|n| Operation::Put {
+                key: format!("{prefix}{n:02}"),
+                value: vec![0; VALUE_BYTES_MAX],
+                lease: None,
+            })
+            .collect(),
+        ..Transaction::default()
+    };
+    let most = TRANSACTION_BYTES_MAX / (VALUE_BYTES_MAX + prefix.len() + 2);
+    let most = u8::try_from(most).expect("few of the longest values fit");
+    assert!(directory.commit(puts(most)).await.is_ok());
+    let bytes = usize::from(most + 1) * (VALUE_BYTES_MAX + prefix.len() + 2);
+    assert_eq!(directory.commit(puts(most + 1)).await, Err(DirectoryError::TransactionTooLarge { bytes }));
     let operations = TRANSACTION_OPERATIONS_MAX + 1;
     let refused = directory.commit(gets(operations)).await;
     assert_eq!(refused, Err(DirectoryError::TransactionTooLong { operations }));
@@ -146,6 +180,20 @@ async fn a_transaction_is_one_change_or_none(directory: &dyn Directory, prefix: 
     assert!(directory.get(&a).await.unwrap().entry.is_some(), "half a transaction was done");
     let twice = Transaction { then: vec![put(&a, None), put(&a, None)], ..Transaction::default() };
     assert_eq!(directory.commit(twice).await, Err(DirectoryError::DuplicateKey));
+}
+
+async fn a_transaction_reads_what_stood_before_it(directory: &dyn Directory, prefix: &str) {
+    let (old, new) = (format!("{prefix}old"), format!("{prefix}new"));
+    directory.put(&old, b"1".to_vec(), None).await.unwrap();
+    let put = |key: &String| Operation::Put { key: key.clone(), value: b"2".to_vec(), lease: None };
+    let get = |key: &String| Operation::Get { key: key.clone() };
+    let operations = vec![put(&old), get(&old), put(&new), get(&new)];
+    let transaction = Transaction { then: operations, ..Transaction::default() };
+    let answers = directory.commit(transaction).await.unwrap().answers;
+    let [Answer::Put, Answer::Got(Some(stood)), Answer::Put, Answer::Got(None)] = &answers[..] else {
+        panic!("{answers:?}");
+    };
+    assert_eq!(stood.value, b"1");
 }
 
 async fn only_one_of_many_creates(directory: &dyn Directory, prefix: &str) {

@@ -1,0 +1,30 @@
+//! The directory in a real etcd.
+//!
+//! The conformance runs against the etcd at `ETCD_URL`; every other test starts members of its own, since it stops
+//! and breaks them. Where there is no etcd a test says SKIPPED with its name.
+#![allow(missing_docs)]
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tiltyard_cluster::directory::EtcdDirectory;
+use tiltyard_cluster::directory::etcd::EtcdConfig;
+use tiltyard_cluster::testing::conformance;
+
+/// Says that a test does not run, past the harness that keeps what tests print.
+fn skip(name: &str, why: &str) {
+    writeln!(std::io::stderr(), "SKIPPED {name}: {why}").expect("standard error is open");
+}
+
+fn directory(urls: &str) -> EtcdDirectory {
+    let urls = urls.split(',').map(str::to_owned).collect();
+    EtcdDirectory::new(EtcdConfig { urls, ..EtcdConfig::default() }).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_conforms() {
+    let Ok(urls) = std::env::var("ETCD_URL") else { return skip("etcd_conforms", "ETCD_URL is not set") };
+    let prefix = format!("/conformance-{}", std::process::id());
+    conformance(Arc::new(directory(&urls)), &prefix, Duration::from_secs(2)).await;
+}
