@@ -7,7 +7,7 @@ use tiltyard_engine::Game;
 
 use crate::config::{Config, Flag};
 use crate::exit::{Exit, Usage};
-use crate::house::{House, Plan};
+use crate::house::{House, Plan, open_directory};
 use crate::keys::{self, ClusterKeys, KeysError};
 use crate::output::Output;
 use crate::stop::run_until_done;
@@ -22,7 +22,8 @@ pub(crate) struct UpArgs {
     /// Folder for everything that is kept, instead of the configuration's data
     #[arg(long, value_name = "DIR")]
     data: Option<std::path::PathBuf>,
-    /// Keep the directory in etcd; refused, as this version has no etcd
+    /// Keep the directory in etcd, instead of the configuration's cluster.etcd: addresses of its members, comma
+    /// separated; needs a build with --features etcd
     #[arg(long, value_name = "URL")]
     etcd: Option<String>,
     /// Share tickets and presence through Redis; refused, as this version has no Redis
@@ -38,12 +39,15 @@ impl UpArgs {
     pub(crate) fn flags(&self) -> Vec<Flag> {
         let nodes = self.nodes.map(|nodes| Flag::new("--nodes", "battle.nodes", nodes.to_string()));
         let data = self.data.as_ref().map(|data| Flag::new("--data", "data", data.to_string_lossy()));
-        nodes.into_iter().chain(data).collect()
+        let etcd = self.etcd.as_ref().map(|urls| Flag::new("--etcd", "cluster.etcd", urls.as_str()));
+        nodes.into_iter().chain(data).chain(etcd).collect()
     }
 
     /// Runs the house until SIGINT or SIGTERM.
     pub(crate) fn run<G: Game>(&self, output: Output, config: Config) -> anyhow::Result<Exit> {
         self.refuse_services()?;
+        // What is wrong with the services is told before keys are made.
+        open_directory(&config)?;
         let keys = keys_of(output, &config)?;
         let plan = Plan::new(config, keys);
         run_until_done(|stop| async move {
@@ -58,7 +62,6 @@ impl UpArgs {
 
     fn refuse_services(&self) -> Result<(), Usage> {
         let asked = [
-            ("etcd", &self.etcd, "the directory is kept in memory"),
             ("redis", &self.redis, "tickets and presence are kept in memory"),
             ("mongodb", &self.mongodb, "accounts and results are kept in a file"),
         ];

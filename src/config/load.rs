@@ -297,6 +297,11 @@ impl Loading {
         let secrets = [
             ("keys.file", Some(self.config.keys_file())),
             ("cluster.secret_file", self.config.cluster.secret_file.0.path().map(Path::to_owned)),
+            ("cluster.etcd_user_file", self.config.cluster.etcd_user_file.0.path().map(Path::to_owned)),
+            (
+                "cluster.etcd_certificate_key",
+                self.config.cluster.etcd_certificate_key.0.path().map(Path::to_owned),
+            ),
         ];
         for (key, path) in secrets {
             let Some(path) = path else { continue };

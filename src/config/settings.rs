@@ -170,6 +170,17 @@ settings! {
         lease_seconds: u32 = 5, 1..=300;
         /// How often a node reports its load, in milliseconds.
         load_report_ms: u32 = 500, 50..=60000;
+        /// The members of etcd in which the directory is kept, such as ["http://127.0.0.1:2379"]. Empty: the directory is
+        /// in this process. Needs a build with `--features etcd`.
+        etcd: Vec<String> = Vec::new();
+        /// File with `name:password` of our user in etcd. Empty: etcd asks for none.
+        etcd_user_file: SecretPlace = SecretPlace(Place::new(""));
+        /// File with the certificates (PEM) of whoever signed those of members at `https://`.
+        etcd_authority: Place = Place::new("");
+        /// File with our own certificate (PEM), where etcd asks for one.
+        etcd_certificate: Place = Place::new("");
+        /// File with the key (PEM) of our own certificate.
+        etcd_certificate_key: SecretPlace = SecretPlace(Place::new(""));
     }
 
     /// Keys of the cluster.

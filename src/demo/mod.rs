@@ -143,6 +143,7 @@ impl DemoArgs {
         config.seed = config.seed.max(1);
         // The bots come from this machine, whatever others may.
         config.gate.limit_loopback = false;
+        config.cluster.etcd.clear();
         config.token.expiry_seconds = PATIENCE.as_secs() as u32;
         config.battle.battles_max = config.battle.battles_max.max(u32::from(self.battles));
     }

@@ -1,8 +1,10 @@
-//! The whole house in one process: gate, lobby, matchmaker and battle nodes on an embedded directory and store.
+//! The whole house in one process: gate, lobby, matchmaker and battle nodes on a directory and a store.
 //!
 //! What passes between them is what passes between processes: nodes register and report, the lobby reserves and nodes
-//! settle over authenticated calls on sockets. Only directory and store are in memory or in a file beside.
+//! settle over authenticated calls on sockets. The directory is in memory unless the configuration names etcd, the
+//! store in memory or in a file beside.
 
+mod directory;
 mod plan;
 
 use std::net::SocketAddr;
@@ -13,7 +15,6 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tiltyard_battle::{Node, NodeReport};
 use tiltyard_cluster::control::{ControlClient, NodeCalls};
-use tiltyard_cluster::directory::{Directory, MemoryDirectory};
 use tiltyard_cluster::{BattleId, Clock};
 use tiltyard_engine::Game;
 use tiltyard_lobby::Lobby;
@@ -21,6 +22,7 @@ use tiltyard_lobby::store::{EmbeddedStore, Store};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+pub use self::directory::open_directory;
 pub use self::plan::Plan;
 pub(crate) use self::plan::token_key;
 
@@ -42,11 +44,11 @@ impl<G: Game> House<G> {
     /// # Errors
     /// A folder, an address or the store is refused; the message names it.
     pub async fn start(plan: &Plan) -> anyhow::Result<Self> {
+        let directory = open_directory(&plan.config)?;
         plan.check()?;
         let store = open_store(plan.store.clone()).await?;
         // Nobody else uses the data folder once the store is open.
         plan.take_over_outboxes().with_context(|| plan.outbox.display().to_string())?;
-        let directory: Arc<dyn Directory> = Arc::new(MemoryDirectory::new());
         let mut nodes = Vec::new();
         for number in 1..=plan.nodes {
             let config = plan.node_config(number);
