@@ -4,6 +4,11 @@
 //! and breaks them. Where there is no etcd a test says SKIPPED with its name.
 #![allow(missing_docs)]
 
+mod faults;
+mod link;
+mod secured;
+mod server;
+
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +17,13 @@ use tiltyard_cluster::directory::EtcdDirectory;
 use tiltyard_cluster::directory::etcd::EtcdConfig;
 use tiltyard_cluster::testing::conformance;
 
-/// Says that a test does not run, past the harness that keeps what tests print.
+/// Says something past the harness, which keeps what tests print.
+fn say(what: &str) {
+    writeln!(std::io::stderr(), "{what}").expect("standard error is open");
+}
+
 fn skip(name: &str, why: &str) {
-    writeln!(std::io::stderr(), "SKIPPED {name}: {why}").expect("standard error is open");
+    say(&format!("SKIPPED {name}: {why}"));
 }
 
 fn directory(urls: &str) -> EtcdDirectory {
