@@ -7,7 +7,7 @@ use tiltyard_engine::Game;
 
 use crate::config::{Config, Flag};
 use crate::exit::{Exit, Usage};
-use crate::house::{House, Plan, open_directory};
+use crate::house::{House, Plan, StorePlace, open_directory};
 use crate::keys::{self, ClusterKeys, KeysError};
 use crate::output::Output;
 use crate::stop::run_until_done;
@@ -29,7 +29,7 @@ pub(crate) struct UpArgs {
     /// Share tickets and presence through Redis; refused, as this version has no Redis
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
-    /// Keep accounts and results in MongoDB; refused, as this version has no MongoDB
+    /// Keep accounts and results in a MongoDB, instead of the configuration's store.mongodb
     #[arg(long, value_name = "URL")]
     mongodb: Option<String>,
 }
@@ -40,7 +40,8 @@ impl UpArgs {
         let nodes = self.nodes.map(|nodes| Flag::new("--nodes", "battle.nodes", nodes.to_string()));
         let data = self.data.as_ref().map(|data| Flag::new("--data", "data", data.to_string_lossy()));
         let etcd = self.etcd.as_ref().map(|urls| Flag::new("--etcd", "cluster.etcd", urls.as_str()));
-        nodes.into_iter().chain(data).chain(etcd).collect()
+        let mongodb = self.mongodb.as_ref().map(|url| Flag::new("--mongodb", "store.mongodb", url.clone()));
+        nodes.into_iter().chain(data).chain(etcd).chain(mongodb).collect()
     }
 
     /// Runs the house until SIGINT or SIGTERM.
@@ -48,6 +49,7 @@ impl UpArgs {
         self.refuse_services()?;
         // What is wrong with the services is told before keys are made.
         open_directory(&config)?;
+        StorePlace::of(&config).check_built()?;
         let keys = keys_of(output, &config)?;
         let plan = Plan::new(config, keys);
         run_until_done(|stop| async move {
@@ -61,10 +63,7 @@ impl UpArgs {
     }
 
     fn refuse_services(&self) -> Result<(), Usage> {
-        let asked = [
-            ("redis", &self.redis, "tickets and presence are kept in memory"),
-            ("mongodb", &self.mongodb, "accounts and results are kept in a file"),
-        ];
+        let asked = [("redis", &self.redis, "tickets and presence are kept in memory")];
         match asked.into_iter().find(|(_, url, _)| url.is_some()) {
             Some((name, _, instead)) => Err(Usage(format!("this build has no {name}: {instead}"))),
             None => Ok(()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tiltyard::config::Config;
 use tiltyard::exit::Exit;
-use tiltyard::house::{House, Plan};
+use tiltyard::house::{House, Plan, StorePlace};
 use tiltyard::keys::ClusterKeys;
 use tiltyard_client::{BattleSession, LobbySession, LobbySettings, PlayerSettings, Report, Script, View};
 use tiltyard_engine::glam::Vec2;
@@ -188,7 +188,7 @@ async fn a_client_of_ones_own_plays_on_real_sockets() {
         listen.set_port(0);
     }
     let plan = Plan {
-        store: None,
+        store: StorePlace::Memory,
         recordings: folder.path().join("replays"),
         outbox: folder.path().join("outbox"),
         ..Plan::new(config, ClusterKeys::generate(0).expect("random keys"))

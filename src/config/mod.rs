@@ -6,6 +6,7 @@
 mod load;
 mod print;
 mod problem;
+mod service;
 mod settings;
 mod value;
 
@@ -17,8 +18,10 @@ use std::path::{Path, PathBuf};
 
 pub use self::load::{FILE_DEFAULT, FILE_VARIABLE, Flag, Loaded, Sources};
 pub use self::problem::{Problem, Problems, Source};
+pub use self::service::ServiceUrl;
 pub use self::settings::{
-    Battle, Cluster, Config, Control, Gate, Http, Keys, Queue, Recording, SECTIONS, SETTINGS, Setting, Token,
+    Battle, Cluster, Config, Control, Gate, Http, Keys, Queue, Recording, SECTIONS, SETTINGS, Setting, Store,
+    Token,
 };
 pub use self::value::{LogFilter, Place, Raw, SecretPlace, Value};
 

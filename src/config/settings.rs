@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use super::service::ServiceUrl;
 use super::value::{Advertised, LogFilter, Place, Raw, SecretPlace, Value};
 
 /// One setting as the table knows it.
@@ -196,6 +197,13 @@ settings! {
         expiry_seconds: u32 = 60, 5..=3600;
         /// Seconds for which a login at the gate is good.
         session_expiry_seconds: u32 = 86400, 60..=2592000;
+    }
+
+    /// What outlives the house: accounts, battles and their results.
+    store: Store {
+        /// Address of a MongoDB that keeps them, such as mongodb://user:password@host:27017/tiltyard; houses may share
+        /// it. Empty: a file in the data folder. The password is used and never shown.
+        mongodb: ServiceUrl = ServiceUrl::default();
     }
 
     /// From ticket to battle.

@@ -20,7 +20,7 @@ use self::trespass::{Refusals, trespass};
 use crate::bots::wish_of;
 use crate::config::{Config, Flag};
 use crate::exit::{Exit, Usage};
-use crate::house::{House, Plan, token_key};
+use crate::house::{House, Plan, StorePlace, token_key};
 use crate::keys::ClusterKeys;
 use crate::output::Output;
 use crate::replay::{Checked, verify_all};
@@ -90,7 +90,7 @@ impl DemoArgs {
         self.suit(&mut config);
         let plan = Plan {
             nodes: NODES,
-            store: Some(out.join(STORE)),
+            store: StorePlace::File(out.join(STORE)),
             recordings: out.clone(),
             outbox: out.join("outbox"),
             modes: Some(vec![mode]),

@@ -2,13 +2,13 @@
 //!
 //! What passes between them is what passes between processes: nodes register and report, the lobby reserves and nodes
 //! settle over authenticated calls on sockets. The directory is in memory unless the configuration names etcd, the
-//! store in memory or in a file beside.
+//! store is in memory or in a file beside unless it names MongoDB.
 
 mod directory;
 mod plan;
+mod store;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,13 +18,14 @@ use tiltyard_cluster::control::{ControlClient, NodeCalls};
 use tiltyard_cluster::{BattleId, Clock};
 use tiltyard_engine::Game;
 use tiltyard_lobby::Lobby;
-use tiltyard_lobby::store::{EmbeddedStore, Store};
+use tiltyard_lobby::store::Store;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 pub use self::directory::open_directory;
 pub use self::plan::Plan;
 pub(crate) use self::plan::token_key;
+pub use self::store::StorePlace;
 
 /// How long a lobby may take to list the nodes after its start.
 const READY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -46,7 +47,7 @@ impl<G: Game> House<G> {
     pub async fn start(plan: &Plan) -> anyhow::Result<Self> {
         let directory = open_directory(&plan.config)?;
         plan.check()?;
-        let store = open_store(plan.store.clone()).await?;
+        let store = plan.store.open().await?;
         // Nobody else uses the data folder once the store is open.
         plan.take_over_outboxes().with_context(|| plan.outbox.display().to_string())?;
         let mut nodes = Vec::new();
@@ -134,15 +135,4 @@ impl<G: Game> House<G> {
         }
         Ok(())
     }
-}
-
-/// Opens the store in a file, or one in memory where no file is named.
-async fn open_store(path: Option<std::path::PathBuf>) -> anyhow::Result<Arc<dyn Store>> {
-    let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<EmbeddedStore> {
-        let Some(path) = path else { return Ok(EmbeddedStore::in_memory()) };
-        let folder = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        Ok(EmbeddedStore::open(&path)?)
-    });
-    Ok(Arc::new(opened.await.context("opening the store")??))
 }

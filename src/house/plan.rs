@@ -21,6 +21,8 @@ use crate::config::Config;
 use crate::exit::Usage;
 use crate::keys::{ClusterKeys, MasterKey};
 
+use super::store::StorePlace;
+
 /// What a battle is expected to use of a node's tick budget, in thousandths, until the node reports what it does.
 const COST_PERMILLE: u32 = 5;
 
@@ -33,8 +35,8 @@ pub struct Plan {
     pub keys: ClusterKeys,
     /// How many battle nodes.
     pub nodes: u16,
-    /// The file of the store; nothing for one in memory.
-    pub store: Option<PathBuf>,
+    /// Where the store is.
+    pub store: StorePlace,
     /// Folder of the recordings.
     pub recordings: PathBuf,
     /// Folder of the nodes' outboxes.
@@ -50,7 +52,7 @@ impl Plan {
         Self {
             keys,
             nodes: config.battle.nodes,
-            store: Some(data.join("lobby.redb")),
+            store: StorePlace::of(&config),
             recordings: config.recordings_folder(),
             outbox: data.join("outbox"),
             modes: None,
@@ -124,7 +126,7 @@ impl Plan {
         for (setting, address) in listeners {
             TcpListener::bind(address).with_context(|| format!("{setting}: cannot listen at {address}"))?;
         }
-        let Some(store) = self.store.as_ref().filter(|store| config.seed != 0 && !store.exists()) else {
+        let Some(store) = self.store.file().filter(|store| config.seed != 0 && !store.exists()) else {
             return Ok(());
         };
         let of_a_battle = |entry: fs::DirEntry| entry.path().extension().is_some_and(|it| it == "replay");
@@ -279,7 +281,7 @@ mod tests {
         (plan.config.gate.listen, plan.config.http.listen) = (free, free);
         (plan.config.control.listen, plan.config.seed) = (free, 5);
         plan.recordings = folder.path().to_owned();
-        plan.store = Some(folder.path().join("lobby.redb"));
+        plan.store = StorePlace::File(folder.path().join("lobby.redb"));
         plan.check().unwrap();
         fs::write(folder.path().join("0000000000000001-1.replay"), "").unwrap();
         let said = plan.check().unwrap_err().to_string();

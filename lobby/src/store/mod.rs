@@ -4,10 +4,14 @@
 //! A call that failed with [`StoreError::Unavailable`] may have happened; each can be repeated without harm.
 
 mod embedded;
+#[cfg(feature = "mongodb")]
+mod mongo;
 mod place;
 mod row;
 
 pub use embedded::EmbeddedStore;
+#[cfg(feature = "mongodb")]
+pub use mongo::{MongoOpenError, MongoStore};
 pub use place::OpenError;
 pub use row::{Account, BattleResult, BattleRow, BattleState, RowSeat};
 

@@ -127,12 +127,15 @@ impl BattleResult {
 }
 
 /// How a battle ended, as a word.
-mod ended {
+pub(super) mod ended {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use tiltyard_cluster::control::BattleEnd;
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-    pub(super) fn serialize<S: Serializer>(ended: &BattleEnd, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::store) fn serialize<S: Serializer>(
+        ended: &BattleEnd,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(match ended {
             BattleEnd::Finished => "finished",
             BattleEnd::Aborted => "aborted",
@@ -140,7 +143,9 @@ mod ended {
         })
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BattleEnd, D::Error> {
+    pub(in crate::store) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BattleEnd, D::Error> {
         match String::deserialize(deserializer)?.as_str() {
             "finished" => Ok(BattleEnd::Finished),
             "aborted" => Ok(BattleEnd::Aborted),

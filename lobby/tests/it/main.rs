@@ -5,6 +5,8 @@ mod faults;
 mod faulty_store;
 mod gate;
 mod house;
+#[cfg(feature = "mongodb")]
+mod mongo;
 mod placement;
 mod sessions;
 mod shares;
