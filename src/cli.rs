@@ -12,6 +12,7 @@ use crate::connect::ConnectArgs;
 use crate::demo::DemoArgs;
 use crate::exit::Usage;
 use crate::keys::command::KeysCommand;
+use crate::netsim::NetsimArgs;
 use crate::replay::ReplayCommand;
 use crate::soak::SoakArgs;
 use crate::token::TokenCommand;
@@ -145,6 +146,15 @@ makes a blast of 50 m in every tick of 20 ms.")]
 Ends at the first state that differs, and names its seed, tick, component, actor and field.
 Exit codes: 0 all states were the same (after Ctrl-C: those that were compared), 1 one was not.")]
     Soak(SoakArgs),
+    /// Play battles over a seeded bad link in virtual time: the real endpoints, no socket, no clock
+    #[command(after_help = "Examples:
+  tiltyard netsim --loss 5 --delay 40 --jitter 20
+  tiltyard netsim --players 100 --lane datagram --feed frame --minutes 1 --seed 7 --json
+  tiltyard netsim --tables --svg state-age.svg
+
+A seed repeats its run to the last datagram, whatever machine it runs on.
+Exit codes: 0 all battles were played to the end and no state differed, 1 not so.")]
+    Netsim(NetsimArgs),
 }
 
 impl Cli {
@@ -160,6 +170,7 @@ impl Cli {
             | Command::Connect(_)
             | Command::Replay(_)
             | Command::Bench(_)
+            | Command::Netsim(_)
             | Command::Soak(_) => Vec::new(),
             Command::Token(token) => token.flags(),
             Command::Keys(keys) => keys.flags(),

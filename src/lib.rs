@@ -31,6 +31,7 @@ pub mod config;
 pub mod exit;
 pub mod house;
 pub mod keys;
+pub mod netsim;
 pub mod output;
 pub mod replay;
 pub mod stop;

@@ -64,13 +64,19 @@ pub(crate) struct LinkArgs {
     /// At most so much more each way, drawn evenly, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=DELAY_MS_MAX))]
     jitter: u64,
+    /// Datagrams that are held back each way so that later ones overtake them, in percent
+    #[arg(long, value_name = "%", default_value = "0", value_parser = percent)]
+    reorder: u32,
+    /// Datagrams that arrive twice, in percent
+    #[arg(long, value_name = "%", default_value = "0", value_parser = percent)]
+    duplicate: u32,
 }
 
 impl LinkArgs {
     /// The link; nothing if none is wished for.
     pub(crate) fn link(self) -> Option<LinkConfig> {
-        let Self { loss, delay: delay_ms, jitter: jitter_ms } = self;
-        let link = LinkConfig { delay_ms, jitter_ms, loss, ..LinkConfig::default() };
+        let Self { loss, delay: delay_ms, jitter: jitter_ms, reorder, duplicate } = self;
+        let link = LinkConfig { delay_ms, jitter_ms, loss, reorder, duplicate };
         (link != LinkConfig::default()).then_some(link)
     }
 }

@@ -5,7 +5,6 @@ mod bad_link;
 mod bare_game;
 mod cli;
 mod config;
-mod field;
 mod house_on_real_sockets;
 mod keyboard;
 mod own_game;
