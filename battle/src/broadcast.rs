@@ -74,6 +74,11 @@ impl Broadcast {
         self.log.push(record, previous)
     }
 
+    /// The record of the tick after `tick`, if there is one already.
+    pub(crate) fn record_after(&self, tick: Tick) -> Option<&[u8]> {
+        self.log.get(tick.next())
+    }
+
     /// The newest state as a keyframe.
     pub(crate) fn keyframe<G: Game>(&mut self, battle: &Battle<G>, newest: &TickRecord<G::Input>) -> Vec<u8> {
         battle.save(&mut self.save);

@@ -36,6 +36,7 @@ mod broadcast;
 mod frame_log;
 mod intake;
 mod load;
+mod mishap;
 mod node;
 mod outbox;
 mod pacer;
@@ -51,9 +52,10 @@ mod tally;
 mod worker;
 
 pub use broadcast::{Outgoing, Way};
+pub use mishap::{Mishap, REPORT_BYTES_MAX, REPORT_EXTENSION};
 pub use node::{Node, NodeConfig, NodeError, NodeReport};
 pub use recording::{
-    QUEUE_MAX, Recorder, RecorderHandle, RecordingCounters, RoomRecording, SEAL_EXTENSION, Then,
+    QUEUE_MAX, REPORTS_MAX, Recorder, RecorderHandle, RecordingCounters, RoomRecording, SEAL_EXTENSION, Then,
 };
 pub use room::{Room, RoomCounters, RoomEnd, RoomSettings};
 pub use seats::Client;

@@ -17,12 +17,17 @@ use tiltyard_cluster::BattleId;
 use tiltyard_replay::{Ended, FileWriter, Header, Sealed, Settings, Signer, Statement, WriteError};
 use tracing::{error, info, warn};
 
+use crate::mishap::Mishap;
+
 /// Jobs that may wait for the recording thread: about 20 s of 200 battles at 30 Hz would be 120,000; what is above
 /// this many makes recordings incomplete.
 pub const QUEUE_MAX: usize = 16_384;
 
 /// What the file name of a recording's seal ends in, instead of `replay`.
 pub const SEAL_EXTENSION: &str = "seal";
+
+/// Reports that are written of one battle at most.
+pub const REPORTS_MAX: u8 = 4;
 
 /// How often written frames are synced to the disk.
 pub(crate) const SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -65,6 +70,10 @@ enum Job {
         final_hash: u64,
         then: Then,
     },
+    Report {
+        key: Key,
+        mishap: Mishap,
+    },
     /// Closes a recording that lacks ticks: it gets no end, so that nobody takes it for whole.
     GiveUp {
         key: Key,
@@ -85,6 +94,8 @@ pub struct RecordingCounters {
     pub incomplete: AtomicU64,
     /// Recordings that were closed whole.
     pub finished: AtomicU64,
+    /// Reports that were written beside recordings.
+    pub reports: AtomicU64,
 }
 
 /// The recording thread of a node.
@@ -104,6 +115,8 @@ pub struct RoomRecording {
     counters: Arc<RecordingCounters>,
     /// The queue was full: what comes after the gap is worth nothing.
     lost: bool,
+    /// How many reports may still be asked for.
+    reports_left: u8,
 }
 
 /// Opens recordings; cheap to clone into each worker.
@@ -175,6 +188,7 @@ impl RecorderHandle {
             spare: self.spare.clone(),
             counters: self.counters.clone(),
             lost: false,
+            reports_left: REPORTS_MAX,
         };
         let path = self.path(key.battle.0, key.epoch);
         room.give(Job::Open { key, path, header: Box::new(header), settings });
@@ -208,6 +222,17 @@ impl RoomRecording {
         {
             then(None);
         }
+    }
+
+    /// Asks for a report on a mishap. Nothing happens above [`REPORTS_MAX`] of a battle, the last of which clients
+    /// cannot use up, or if the queue is full.
+    pub fn report(&mut self, mishap: Mishap) {
+        let kept = u8::from(matches!(mishap, Mishap::Desync { .. }));
+        if self.lost || self.reports_left <= kept {
+            return;
+        }
+        self.reports_left -= 1;
+        let _ = self.queue.try_send(Job::Report { key: self.key, mishap });
     }
 
     fn give(&mut self, job: Job) {
@@ -330,6 +355,22 @@ impl WriterThread {
             Job::Keyframe { key, tick, state, parts } => {
                 self.with(key, |file| file.writer().hash_parts(&parts));
                 self.with(key, |file| file.writer().keyframe(tick, &state));
+            }
+            Job::Report { key, mishap } => {
+                // What was appended so far has to be in the file, which is read for the report.
+                self.with(key, FileWriter::checkpoint);
+                if let Some(file) = self.files.get(&key) {
+                    match mishap.write_report(file.writer.path()) {
+                        Ok(Some(report)) => {
+                            self.counters.reports.fetch_add(1, Ordering::Relaxed);
+                            warn!(battle = %key.battle, report = %report.display(), "a mishap is reported");
+                        }
+                        Ok(None) => {
+                            info!(battle = %key.battle, "a client reported the state that is recorded");
+                        }
+                        Err(error) => warn!(battle = %key.battle, %error, "no report of a mishap"),
+                    }
+                }
             }
             Job::Finish { key, ended, outcome, final_hash, then } => {
                 let sealed = self.files.remove(&key).and_then(|mut file| {

@@ -14,6 +14,7 @@ use tracing::{Span, info_span, warn};
 
 use crate::broadcast::{Broadcast, Outgoing, Way};
 use crate::intake::{Filed, Intake};
+use crate::mishap::Mishap;
 use crate::pacer::Pacer;
 use crate::recording::{RoomRecording, Then};
 use crate::seats::{Client, Seats};
@@ -247,13 +248,30 @@ impl<G: Game> Room<G> {
                 client.frames_held = Tick(from_tick.saturating_sub(1)).min(client.frames_held);
             }
             ToServer::Desync(desync) => {
-                self.counters.desyncs += 1;
-                if self.counters.desyncs == 1 {
-                    let (seat, tick) = (own.0, desync.tick);
-                    self.span.in_scope(|| warn!(seat, tick, "a client's state differs from ours"));
-                }
+                let is_first = self.seats.note_desync(own);
+                self.desync(own, Tick(desync.tick), StateHash(desync.state_hash), is_first);
             }
         }
+    }
+
+    /// A client came to another state than we. Of each seat the first time is reported, as the next may follow from it.
+    fn desync(&mut self, seat: Seat, tick: Tick, hash: StateHash, is_first: bool) {
+        self.counters.desyncs += 1;
+        if !is_first || tick > self.newest.tick {
+            return;
+        }
+        self.span.in_scope(|| warn!(seat = seat.0, tick = tick.0, "a client's state differs from ours"));
+        if let Some(recording) = &mut self.recording {
+            recording.report(Mishap::Desync { seat, tick, hash });
+        }
+    }
+
+    /// Asks for a report on a panic of the game, which said `text`.
+    pub(crate) fn report_panic(&mut self, text: String) {
+        let Some(recording) = &mut self.recording else { return };
+        let tick = self.newest.tick;
+        let unfinished = self.broadcast.record_after(tick).map(<[u8]>::to_vec);
+        recording.report(Mishap::Panic { tick, unfinished, text });
     }
 
     /// Files one input that the client of `own` sent for `seat`.
@@ -339,7 +357,8 @@ impl<G: Game> Room<G> {
         self.counters = self.counters();
         self.phase = Phase::Over;
         let outcome = if ended == Ended::Finished { self.battle.outcome() } else { None };
-        let end = RoomEnd { ended, outcome, tick: self.battle.tick(), final_hash: self.battle.state_hash() };
+        // The battle's own tick is one that was not finished, if the game panicked in it.
+        let end = RoomEnd { ended, outcome, tick: self.newest.tick, final_hash: self.battle.state_hash() };
         self.broadcast.end(&end, &mut self.seats, out);
         end
     }

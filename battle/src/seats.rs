@@ -66,6 +66,8 @@ pub(crate) struct Seats {
 struct SeatState {
     human: bool,
     joined: bool,
+    /// A client of it came to another state than the battle.
+    differed: bool,
     client: Option<Client>,
 }
 
@@ -73,7 +75,8 @@ impl Seats {
     /// The seats of a roster, all empty.
     #[must_use]
     pub(crate) fn new(roster: &Roster) -> Self {
-        let state = |role| SeatState { human: role == SeatRole::Human, joined: false, client: None };
+        let state =
+            |role| SeatState { human: role == SeatRole::Human, joined: false, differed: false, client: None };
         Self { seats: roster.iter().map(|(_, entry)| state(entry.role)).collect(), commands: Vec::new() }
     }
 
@@ -116,6 +119,12 @@ impl Seats {
     pub(crate) fn clients(&mut self) -> impl Iterator<Item = (Seat, &mut Client)> {
         let seats = self.seats.iter_mut().enumerate();
         seats.filter_map(|(index, state)| Some((Seat(index as u16), state.client.as_mut()?)))
+    }
+
+    /// A client of the seat came to another state; says whether it is the first time.
+    pub(crate) fn note_desync(&mut self, seat: Seat) -> bool {
+        let state = self.seats.get_mut(seat.index());
+        state.is_some_and(|state| !std::mem::replace(&mut state.differed, true))
     }
 
     /// How many clients are connected.

@@ -1,6 +1,7 @@
 //! A worker: the battles of one socket, on one core. It has no socket and no clock of its own: the sessions' endpoint
 //! and the time come in with each call, what rooms say goes to the sessions, and battles that ended come out.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -55,11 +56,17 @@ struct Sitting {
 enum Event {
     Connected(Box<ConnectedClient>),
     Disconnected { connection: ConnectionId, reason: CloseReason },
-    Panicked(BattleId),
+    Panicked { battle: BattleId, text: String },
 }
 
 /// The longest tick that the histogram tells from longer ones: a minute, in nanoseconds.
 const TICK_NS_MAX: u64 = 60_000_000_000;
+
+/// Letters of a panic's words that are kept.
+const SAID_MAX: usize = 256;
+
+/// Bytes of a message that are shown when the game panicked at it: a datagram.
+const SHOWN_BYTES_MAX: usize = 1200;
 
 impl<G: Game> Worker<G> {
     /// A worker without battles; `stopwatch_ns` is what ticks are measured by.
@@ -175,15 +182,17 @@ impl<G: Game> Worker<G> {
                     self.close_room(server, now_us, battle, end, true);
                 }
             }
-            Err(_) => self.abort_panicked(server, now_us, battle),
+            Err(panic) => self.abort_panicked(server, now_us, battle, said(&*panic)),
         }
     }
 
     /// Ends a battle whose game panicked, and no other.
-    fn abort_panicked(&mut self, server: &mut Server, now_us: u64, battle: BattleId) {
+    fn abort_panicked(&mut self, server: &mut Server, now_us: u64, battle: BattleId, text: String) {
         self.panics += 1;
-        let tick = self.rooms.get(&battle).map_or(0, |room| room.battle().tick().0);
-        warn!(%battle, tick, "the battle panicked and is aborted");
+        let Some(room) = self.rooms.get_mut(&battle) else { return };
+        let tick = room.battle().tick().0;
+        warn!(%battle, tick, text, "the battle panicked and is aborted");
+        room.report_panic(text);
         self.out.clear();
         self.end_room(server, now_us, battle, true);
     }
@@ -232,8 +241,8 @@ impl<G: Game> Worker<G> {
                 }
                 ServerEvent::Message { connection, bytes, .. } => {
                     // Judging an input is the game's doing, and the game may panic.
-                    if let Some(battle) = message(&mut self.rooms, &self.seated, connection, bytes) {
-                        self.events.push(Event::Panicked(battle));
+                    if let Some((battle, text)) = message(&mut self.rooms, &self.seated, connection, bytes) {
+                        self.events.push(Event::Panicked { battle, text });
                     }
                 }
             }
@@ -241,7 +250,7 @@ impl<G: Game> Worker<G> {
                 match event {
                     Event::Connected(client) => self.connected(server, now_us, &client),
                     Event::Disconnected { connection, reason } => self.disconnected(connection, reason),
-                    Event::Panicked(battle) => self.abort_panicked(server, now_us, battle),
+                    Event::Panicked { battle, text } => self.abort_panicked(server, now_us, battle, text),
                 }
             }
         }
@@ -290,25 +299,37 @@ impl<G: Game> Worker<G> {
     }
 }
 
-/// Gives a message to the room of its sender. Returns the battle if its game panicked.
+/// Gives a message to the room of its sender. Returns the battle, and what was said, if its game panicked.
 fn message<G: Game>(
     rooms: &mut BTreeMap<BattleId, Room<G>>,
     seated: &BTreeMap<ConnectionId, Sitting>,
     connection: ConnectionId,
     bytes: &[u8],
-) -> Option<BattleId> {
+) -> Option<(BattleId, String)> {
     let Sitting { battle, seat: own, .. } = *seated.get(&connection)?;
     let room = rooms.get_mut(&battle)?;
     match ToServer::parse(bytes) {
         Ok(message) => {
             let taken = catch_unwind(AssertUnwindSafe(|| room.message(own, connection, &message)));
-            taken.is_err().then_some(battle)
+            // The message is what a test of the mistake needs.
+            let shown = |byte| format!("{byte:02x}");
+            let shown = || bytes.iter().take(SHOWN_BYTES_MAX).map(shown).collect::<String>();
+            taken
+                .err()
+                .map(|panic| (battle, format!("{}; seat {} had sent {}", said(&*panic), own.0, shown())))
         }
         Err(_) => {
             room.counters.messages_bad += 1;
             None
         }
     }
+}
+
+/// The words of a panic, as far as there are some.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let words = panic.downcast_ref::<&str>().copied();
+    let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    words.unwrap_or("without words").chars().take(SAID_MAX).collect()
 }
 
 fn millis(now_us: u64) -> Millis {

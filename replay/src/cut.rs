@@ -8,7 +8,7 @@ use std::io::{Read, Seek, Write};
 use thiserror::Error;
 
 use crate::bytes::{length_u32, put_varint};
-use crate::ending::Ended;
+use crate::ending::{Ended, Ending, IndexEntry};
 use crate::format::{Kind, Label};
 use crate::header::Header;
 use crate::payload::{Events, StateHashes, TickRecords};
@@ -58,63 +58,100 @@ pub struct Cut {
 /// # Errors
 /// If the recording cannot be read there, has no such ticks, or the sink refuses.
 pub fn cut<W: Write>(source: impl Read + Seek, from: u32, to: u32, sink: W) -> Result<(Cut, W), CutError> {
-    cut_with(source, from, to, sink, None)
+    Part::copy(source, from, to, sink)?.close()
 }
 
-/// The same, with a report before the end.
-pub(crate) fn cut_with<W: Write>(
-    source: impl Read + Seek,
-    from: u32,
-    to: u32,
-    sink: W,
-    report: Option<&[u8]>,
-) -> Result<(Cut, W), CutError> {
-    let mut recording = Recording::open(source)?;
-    let last = recording.last_tick();
-    let ending = recording.ending().filter(|ending| ending.tick <= to).cloned();
-    let part = recording.header().part;
-    // A cut has at least one tick behind its keyframe: only a step can be held against a hash.
-    let keyframe = recording.keyframe_before(from.saturating_sub(1).min(last.saturating_sub(1)));
-    let first_tick = match keyframe {
-        Some(keyframe) => keyframe.tick.saturating_add(1),
-        None if part == 0 => 1,
-        None => recording.keyframes().first().map_or(u32::MAX, |entry| entry.tick.saturating_add(1)),
-    };
-    if from < first_tick && part > 0 || from > last || to < from.max(first_tick) {
-        return Err(CutError::Range { first: first_tick.min(last), last });
-    }
-    let header =
-        Header { part: if keyframe.is_some() { part.max(1) } else { part }, ..recording.header().clone() };
-    let settings = Settings::new(1, header.rate_hz);
-    let mut writer = Writer::start(sink, &header, settings)?;
-    let mut reader = match keyframe {
-        Some(keyframe) => recording.read_from(keyframe)?,
-        None => recording.read(OnDamage::Stop)?,
-    };
-    let mut hash = None;
-    loop {
-        match reader.next_item() {
-            Ok(Some(Item::Block(block))) if copy_block(&mut writer, &block, to, &mut hash)? => {}
-            Ok(_) => break,
-            // What is damaged behind the part is none of it.
-            Err(_) if writer.newest_tick() == to => break,
-            Err(error) => return Err(error.into()),
+/// A part that is being cut out: everything up to its last tick is written, its end is not.
+pub(crate) struct Part<W> {
+    pub(crate) writer: Writer<W>,
+    first_tick: u32,
+    /// The newest tick that has a hash, and the hash.
+    hash: Option<(u32, u64)>,
+    /// The recording's own end, if it lies in the part.
+    ending: Option<Ending>,
+}
+
+impl<W: Write> Part<W> {
+    /// Copies the ticks from the newest keyframe before `from` up to `to`.
+    pub(crate) fn copy(source: impl Read + Seek, from: u32, to: u32, sink: W) -> Result<Self, CutError> {
+        let mut recording = Recording::open(source)?;
+        let last = recording.last_tick();
+        // A cut has at least one tick behind its keyframe: only a step can be held against a hash.
+        let keyframe = recording.keyframe_before(from.saturating_sub(1).min(last.saturating_sub(1)));
+        let part = recording.header().part;
+        let first_tick = match keyframe {
+            Some(keyframe) => keyframe.tick.saturating_add(1),
+            None if part == 0 => 1,
+            None => recording.keyframes().first().map_or(u32::MAX, |entry| entry.tick.saturating_add(1)),
+        };
+        if from < first_tick && part > 0 || from > last || to < from.max(first_tick) {
+            return Err(CutError::Range { first: first_tick.min(last), last });
         }
+        Self::copy_behind(&mut recording, keyframe, first_tick, to, sink)
     }
-    let tick = writer.newest_tick();
-    let final_hash = match hash {
-        Some((of, hash)) if of == tick => hash,
-        _ => return Err(CutError::NoHash { tick }),
-    };
-    let (ended, outcome, final_hash) = match ending.filter(|ending| ending.tick == tick) {
-        Some(ending) => (ending.ended, ending.outcome, ending.final_hash),
-        None => (Ended::Aborted, Vec::new(), final_hash),
-    };
-    if let Some(payload) = report {
-        writer.report(payload)?;
+
+    /// Copies everything from the newest keyframe on, up to `to`, which is the last tick.
+    pub(crate) fn copy_rest(source: impl Read + Seek, to: u32, sink: W) -> Result<Self, CutError> {
+        let mut recording = Recording::open(source)?;
+        let last = recording.last_tick();
+        let keyframe = recording.keyframe_before(to);
+        if last != to || keyframe.is_none() && recording.header().part > 0 {
+            return Err(CutError::Range {
+                first: keyframe.map_or(1, |keyframe| keyframe.tick).min(last),
+                last,
+            });
+        }
+        let first_tick = keyframe.map_or(1, |keyframe| keyframe.tick.saturating_add(1));
+        Self::copy_behind(&mut recording, keyframe, first_tick, to, sink)
     }
-    let sealed = writer.finish(ended, &outcome, final_hash)?;
-    Ok((Cut { first_tick, sealed }, writer.into_sink()))
+
+    fn copy_behind(
+        recording: &mut Recording<impl Read + Seek>,
+        keyframe: Option<IndexEntry>,
+        first_tick: u32,
+        to: u32,
+        sink: W,
+    ) -> Result<Self, CutError> {
+        let ending = recording.ending().filter(|ending| ending.tick <= to).cloned();
+        let part = recording.header().part;
+        let part = if keyframe.is_some() { part.max(1) } else { part };
+        let header = Header { part, ..recording.header().clone() };
+        let settings = Settings::new(1, header.rate_hz);
+        let mut writer = Writer::start(sink, &header, settings)?;
+        let mut reader = match keyframe {
+            Some(keyframe) => recording.read_from(keyframe)?,
+            None => recording.read(OnDamage::Stop)?,
+        };
+        let mut hash = None;
+        loop {
+            match reader.next_item() {
+                Ok(Some(Item::Block(block))) if copy_block(&mut writer, &block, to, &mut hash)? => {}
+                Ok(_) => break,
+                // What is damaged behind the part is none of it.
+                Err(_) if writer.newest_tick() == to => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Self { writer, first_tick, hash, ending })
+    }
+
+    /// The recorded hash of the last tick, which a part needs to have an end.
+    pub(crate) fn final_hash(&self) -> Result<u64, CutError> {
+        let tick = self.writer.newest_tick();
+        self.hash.filter(|(of, _)| *of == tick).map(|(_, hash)| hash).ok_or(CutError::NoHash { tick })
+    }
+
+    /// Writes the end: the recording's own where it falls in, else one that says aborted.
+    pub(crate) fn close(mut self) -> Result<(Cut, W), CutError> {
+        let final_hash = self.final_hash()?;
+        let tick = self.writer.newest_tick();
+        let (ended, outcome, final_hash) = match self.ending.filter(|ending| ending.tick == tick) {
+            Some(ending) => (ending.ended, ending.outcome, ending.final_hash),
+            None => (Ended::Aborted, Vec::new(), final_hash),
+        };
+        let sealed = self.writer.finish(ended, &outcome, final_hash)?;
+        Ok((Cut { first_tick: self.first_tick, sealed }, self.writer.into_sink()))
+    }
 }
 
 /// Copies what of a block lies in the range; says whether more may follow. `hash` is that of the newest tick.

@@ -95,7 +95,9 @@ pub use player::Player;
 pub use reader::{Block, Content, Item, OnDamage, ReadError, Reader, SEARCH_BYTES_MAX};
 pub use recording::Recording;
 pub use replica::SimulateError;
-pub use report::{REPORT_TEXT_BYTES_MAX, Report, write_report};
+pub use report::{
+    REPORT_TEXT_BYTES_MAX, Report, write_claim, write_divergence, write_report, write_unfinished,
+};
 pub use seal::{SEAL_BYTES_MAX, SEAL_OUTCOME_BYTES_MAX, SealError, Signer, Statement};
 pub use sequence::OrderError;
 pub use summary::{Playable, Summary};

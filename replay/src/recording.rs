@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use crate::ending::{End, Ending, IndexEntry, parse_index};
 use crate::format::{BLOCK_HEADER_BYTES, BlockHeader, Kind, unpack};
 use crate::header::Header;
-use crate::reader::{Content, Item, OnDamage, ReadError, Reader};
+use crate::reader::{Block, Content, Item, OnDamage, ReadError, Reader};
 
 /// How reading at random access is buffered: a keyframe of a large battle and the second after it.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -125,6 +125,26 @@ impl<S: Read + Seek> Recording<S> {
     pub fn read(&mut self, on_damage: OnDamage) -> Result<Reader<BufReader<&mut S>>, ReadError> {
         rewind(&mut self.source, 0)?;
         Reader::open(BufReader::with_capacity(BUFFER_BYTES, &mut self.source), on_damage)
+    }
+
+    /// The recorded state hash of a tick; nothing if there is none.
+    ///
+    /// # Errors
+    /// If the recording cannot be read so far.
+    pub fn hash_of(&mut self, tick: u32) -> Result<Option<u64>, ReadError> {
+        // Hashes stand before the records of their ticks, and so behind the keyframe before.
+        let mut reader = match self.keyframe_before(tick.saturating_sub(1)) {
+            Some(keyframe) => self.read_from(keyframe)?,
+            None => self.read(OnDamage::Stop)?,
+        };
+        while let Some(item) = reader.next_item()? {
+            if let Item::Block(Block { content: Content::StateHashes(hashes), .. }) = item
+                && let Some((_, hash)) = hashes.iter().find(|(of, _)| *of == tick)
+            {
+                return Ok(Some(hash));
+            }
+        }
+        Ok(None)
     }
 
     /// Gives the source to a reader that begins at the first byte.

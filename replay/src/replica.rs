@@ -80,6 +80,25 @@ pub enum SimulateError {
     },
 }
 
+impl SimulateError {
+    /// The tick at which the simulation stopped; nothing if it did not begin.
+    #[must_use]
+    pub const fn tick(&self) -> Option<u32> {
+        match *self {
+            Self::Record { tick, .. }
+            | Self::Keyframe { tick, .. }
+            | Self::KeyframeTick { tick, .. }
+            | Self::NoState { tick }
+            | Self::Panicked { tick } => Some(tick),
+            Self::Foreign { .. }
+            | Self::Registry(_)
+            | Self::Spec(_)
+            | Self::Header { .. }
+            | Self::Start(_) => None,
+        }
+    }
+}
+
 /// A simulated battle, and the record that led to its state.
 #[derive(Debug)]
 pub(crate) struct Replica<G: Game> {

@@ -16,6 +16,7 @@ use crate::format::BLOCK_TICKS_MAX;
 use crate::payload::{StateHashes, TickRecords};
 use crate::reader::{Block, Content, Item, OnDamage, ReadError, Reader};
 use crate::replica::{Replica, SimulateError};
+use crate::report::Report;
 
 /// Why a recording cannot be verified or played, or not any further.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -60,6 +61,8 @@ pub struct Verdict {
     pub cut_bytes: u64,
     /// Damage that was skipped: its offset, and where reading went on.
     pub gaps: Vec<(u64, u64)>,
+    /// What was found before, if this is a report.
+    pub report: Option<Report>,
     /// The first difference.
     pub first_divergence: Option<FirstDivergence>,
     /// Why the recording was not read or simulated to its end.
@@ -96,7 +99,7 @@ pub fn verify<G: Game>(
 ) -> Result<Verdict, PlayError> {
     let mut reader = Reader::open(source, on_damage)?;
     let mut check = Check::<G>::new(Replica::start(reader.header())?, reader.header().part);
-    let mut stopped = None;
+    let (mut stopped, mut report) = (None, None);
     loop {
         let item = match reader.next_item() {
             Ok(Some(item)) => item,
@@ -106,8 +109,10 @@ pub fn verify<G: Game>(
                 break;
             }
         };
-        if let Item::Block(Block { content: Content::End(end), .. }) = &item {
-            check.ended = Some(end.ended);
+        match &item {
+            Item::Block(Block { content: Content::End(end), .. }) => check.ended = Some(end.ended),
+            Item::Block(Block { content: Content::Report(told), .. }) => report = Some(told.clone()),
+            _ => {}
         }
         // After a refusal or a settled difference the rest is read for its checksums only.
         if stopped.is_none() && !check.settled {
@@ -116,15 +121,19 @@ pub fn verify<G: Game>(
         progress(Progress { tick: check.replica.tick(), bytes: reader.offset() });
     }
     let complete = reader.is_complete() && check.gaps.is_empty();
+    // The tick that a game never finished has no hash that another build could be held against.
+    let unfinished = |report: &Report| report.recorded_hash.is_none() && report.tick == check.last.0;
+    let ticks_due = check.ticks.saturating_sub(u64::from(report.as_ref().is_some_and(unfinished)));
     let agrees = check.first_divergence.is_none() && stopped.is_none() && check.gaps.is_empty();
     Ok(Verdict {
         ticks: check.ticks,
         ticks_compared: check.ticks_compared,
         keyframes_compared: check.keyframes_compared,
-        verified: agrees && check.ticks == check.ticks_compared,
+        verified: agrees && ticks_due == check.ticks_compared,
         complete,
         cut_bytes: reader.cut_bytes(),
         gaps: check.gaps,
+        report,
         first_divergence: check.first_divergence,
         stopped,
         last_tick: check.last.0,

@@ -307,6 +307,11 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
+    /// The epoch that the next block is of.
+    pub(crate) const fn epoch(&self) -> u32 {
+        self.settings.epoch
+    }
+
     /// Adds a report on the newest tick.
     pub(crate) fn report(&mut self, payload: &[u8]) -> Result<(), WriteError> {
         let (epoch, first_tick) = (self.settings.epoch, self.newest_tick());

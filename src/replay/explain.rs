@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
+use tiltyard_battle::REPORT_EXTENSION;
 use tiltyard_engine::Game;
-use tiltyard_replay::{FirstDivergence, OnDamage, Report, Summary, write_report};
+use tiltyard_replay::{
+    FirstDivergence, OnDamage, PlayError, Recording, Report, Summary, Verdict, write_divergence, write_report,
+};
 
 use super::diff::address_to_json;
 use super::open::open;
@@ -15,23 +18,42 @@ use crate::exit::Exit;
 use crate::output::{Output, Table};
 use crate::text::{hex, utc};
 
-/// What a report's file name ends in. It is a recording, and not taken for one when a folder is verified: renamed to
-/// `.replay` it becomes a test.
-pub(super) const EXTENSION: &str = "divergence";
-
-/// Writes the report of a recording's first difference: into a folder, or beside the recording.
-pub(super) fn write(path: &Path, first: &FirstDivergence, folder: Option<&Path>) -> anyhow::Result<PathBuf> {
+/// Writes the report of what a verification found, into a folder or beside the recording: of the first difference,
+/// or of the tick at which it stopped. Nothing if it found neither.
+pub(super) fn write(
+    path: &Path,
+    verdict: &Verdict,
+    folder: Option<&Path>,
+) -> anyhow::Result<Option<PathBuf>> {
+    let recording = open(path)?;
+    let (tick, bytes) = match (&verdict.first_divergence, &verdict.stopped) {
+        (Some(first), _) => {
+            let report = Report::of(first, [0; 16], crate::BUILD);
+            (first.tick, write_divergence(recording, first, &report, Vec::new())?)
+        }
+        (None, Some(PlayError::Simulate(error))) => {
+            let Some(tick) = error.tick() else { return Ok(None) };
+            let report = Report {
+                tick,
+                recorded_hash: Recording::open(&recording)?.hash_of(tick)?,
+                simulated_hash: None,
+                tables_hash: [0; 16],
+                build: crate::BUILD.to_owned(),
+                text: error.to_string(),
+            };
+            (tick, write_report(recording, &report, Vec::new())?)
+        }
+        _ => return Ok(None),
+    };
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let name = format!("{stem}.tick-{}.{EXTENSION}", first.tick);
+    let name = format!("{stem}.tick-{tick}.{REPORT_EXTENSION}");
     let to = folder.unwrap_or_else(|| path.parent().unwrap_or(Path::new(""))).join(name);
-    let report = Report::of(first, [0; 16], crate::BUILD);
-    let (_, bytes) = write_report(open(path)?, first, &report, Vec::new())?;
     // What an earlier run found of the same tick is replaced.
     std::fs::write(&to, bytes).with_context(|| to.display().to_string())?;
-    Ok(to)
+    Ok(Some(to))
 }
 
-/// Explains a report, or any recording that diverges. What this build still finds has exit code 1.
+/// Explains a report, or any recording that diverges. What this build finds has exit code 1.
 pub(super) fn run<G: Game>(output: Output, path: &Path) -> anyhow::Result<Exit> {
     let shown = path.display().to_string();
     let summary = Summary::read(BufReader::new(open(path)?)).with_context(|| shown.clone())?;
@@ -56,7 +78,10 @@ pub(super) fn run<G: Game>(output: Output, path: &Path) -> anyhow::Result<Exit> 
         (Err(error), _) => error.clone(),
         (Ok(_), Some(first)) => first.to_string(),
         (Ok(verdict), None) if verdict.verified => "nothing: it comes to every recorded state".to_owned(),
-        (Ok(_), None) => now.remark().unwrap_or_default(),
+        (Ok(verdict), None) => match &verdict.stopped {
+            Some(error) => error.to_string(),
+            None => now.remark().unwrap_or_default(),
+        },
     };
     row("this build says", says);
     if let Some(address) = first.and_then(FirstDivergence::address) {
@@ -88,7 +113,7 @@ fn report_to_json(report: &Report) -> Value {
     json!({
         "tick": report.tick,
         "recorded_hash": report.recorded_hash.map(|hash| hex(&hash.to_be_bytes())),
-        "computed_hash": hex(&report.simulated_hash.to_be_bytes()),
+        "computed_hash": report.simulated_hash.map(|hash| hex(&hash.to_be_bytes())),
         "build": report.build,
         "tables_hash": hex(&report.tables_hash),
         "text": report.text,

@@ -116,11 +116,11 @@ A file has lines as `replay dump --lines` writes them: what one says of a seat h
 what it says of commands holds for its tick. Seats that are never named go on as recorded, and after the recording's
 end by the game's scripted player. `replay diff` of both recordings shows what came of it.")]
     Fork(fork::ForkArgs),
-    /// Read the report of a divergence, and say whether this build finds the same
+    /// Read the report of a divergence or a panic, and say whether this build finds the same
     #[command(after_help = "Examples:
   tiltyard replay explain 0123456789abcdef-1.tick-900.divergence
 
-`replay verify` writes reports. Each is a recording of the part that matters; renamed to end in .replay and put into a
+`replay verify` writes reports, and a node when a client's state differs or a battle panics. Each is a recording of the part that matters; renamed to end in .replay and put into a
 folder that is verified, it is a test.
 Exit codes: 0 this build comes to every recorded state, 1 it does not.")]
     Explain {
@@ -131,11 +131,13 @@ Exit codes: 0 this build comes to every recorded state, 1 it does not.")]
     /// Hold recordings against the seals of their nodes: signature, file, and what the rules make of it
     #[command(after_help = "Examples:
   tiltyard replay audit tiltyard-data/replays
-  tiltyard --json replay audit battle.replay
+  tiltyard replay audit demo --keys demo/signing
+  tiltyard --json replay audit battle.replay --keys trusted.pub
 
 A node writes a seal beside each recording that it closes: battle, last tick, last hash, outcome and recording hash,
-signed with a key that follows from the cluster's secret. With --key nothing secret is needed.
-Exit codes: 0 every recording is what was signed and computes to it, 1 one is not.")]
+signed with a key of its own. Its public half lies in the folder signing, as NODE.pub, and nothing secret is needed to
+audit; who audits recordings of others keeps their public keys where they cannot reach them.
+Exit codes: 0 every recording is what a known node signed and computes to it, 1 one is not.")]
     Audit(audit::AuditArgs),
 }
 

@@ -159,16 +159,13 @@ pub(super) fn run<G: Game>(
     if checked.iter().all(Checked::is_verified) { Exit::Fine } else { Exit::Failed }
 }
 
-/// Writes the report of what diverged and says where it is.
+/// Writes the report of what diverged or could not be computed, and says where it is.
 fn report(output: Output, file: &Checked, folder: Option<&Path>) -> Option<String> {
-    let first = file.verdict.as_ref().ok()?.first_divergence.as_ref()?;
     // Of a report there is one already.
-    if file.path.extension().is_some_and(|extension| extension == explain::EXTENSION) {
-        return None;
-    }
-    match explain::write(&file.path, first, folder) {
+    let verdict = file.verdict.as_ref().ok().filter(|verdict| verdict.report.is_none())?;
+    match explain::write(&file.path, verdict, folder) {
         Ok(report) => {
-            let report = report.display().to_string();
+            let report = report?.display().to_string();
             output.say(format!("{report}: the report, for {} replay explain", crate::program::name()));
             Some(report)
         }

@@ -3,9 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
-use tiltyard_battle::{Outgoing, QUEUE_MAX, Recorder, Room, RoomSettings};
-use tiltyard_engine::Registry;
-use tiltyard_netcode::{BattleId, Epoch};
+use tiltyard_battle::{Client, Outgoing, QUEUE_MAX, REPORT_EXTENSION, Recorder, Room, RoomSettings};
+use tiltyard_engine::{Registry, Seat, StateHash, Tick};
+use tiltyard_netcode::message::{Desync, ToServer};
+use tiltyard_netcode::{BattleId, ConnectionId, Epoch, Feed};
 use tiltyard_replay::{Ended, Header, OnDamage, Settings, Summary, verify};
 
 use crate::game::{Pushing, spec};
@@ -13,7 +14,8 @@ use crate::game::{Pushing, spec};
 const SETTINGS: RoomSettings =
     RoomSettings { wait_ms: 0, countdown_ms: 100, keyframe_ticks: 50, catch_up_max: 5 };
 
-fn header(battle: u64) -> Header {
+/// The head of a battle with so many players, the scripted one apart.
+pub(crate) fn header(battle: u64, humans: u16) -> Header {
     Header {
         rate_hz: 30,
         protocol_hash: Registry::of::<Pushing>().unwrap().protocol_hash::<Pushing>().0,
@@ -23,15 +25,15 @@ fn header(battle: u64) -> Header {
         start_unix_ms: 0,
         part: 0,
         build: "test".to_owned(),
-        seat_names: vec!["scripted".to_owned()],
-        spec: spec(0, 120).encode(),
+        seat_names: Vec::new(),
+        spec: spec(humans, 120).encode(),
     }
 }
 
 /// A battle of a scripted player alone, recorded, played to its end or until `stop_at`.
 pub(crate) fn play(recorder: &Recorder, battle: u64, stop_at: Option<u32>) -> mpsc::Receiver<bool> {
     let mut room = Room::<Pushing>::new(BattleId(battle), Epoch(2), spec(0, 120), SETTINGS).unwrap();
-    room.record(recorder.handle().open(header(battle), Settings::new(2, 30)));
+    room.record(recorder.handle().open(header(battle, 0), Settings::new(2, 30)));
     room.open(0);
     let mut out = Outgoing::default();
     let end = loop {
@@ -71,12 +73,12 @@ fn a_battle_that_comes_back_under_a_higher_epoch_has_a_recording_of_its_own() {
     let recorder = Recorder::start(folder.path(), None).unwrap();
     // The older copy is closed only after the newer one began, as a released battle is.
     let mut old = Room::<Pushing>::new(BattleId(1), Epoch(1), spec(0, 120), SETTINGS).unwrap();
-    old.record(recorder.handle().open(header(1), Settings::new(1, 30)));
+    old.record(recorder.handle().open(header(1, 0), Settings::new(1, 30)));
     old.open(0);
     let mut out = Outgoing::default();
     assert!(old.poll(old.next_us(), &mut out).is_none());
     let mut new = Room::<Pushing>::new(BattleId(1), Epoch(2), spec(0, 120), SETTINGS).unwrap();
-    new.record(recorder.handle().open(header(1), Settings::new(2, 30)));
+    new.record(recorder.handle().open(header(1, 0), Settings::new(2, 30)));
     new.open(0);
     let old_end = old.abort(&mut out);
     old.close_recording(&old_end, Box::new(|sealed| assert_eq!(sealed.unwrap().last_tick, 1)));
@@ -113,11 +115,11 @@ fn a_recording_that_found_the_queue_full_has_no_end() {
     // A battle whose closing takes as long as we like holds the thread.
     let (go_on, may_go_on) = mpsc::channel::<()>();
     let mut first = Room::<Pushing>::new(BattleId(1), Epoch(2), spec(0, 120), SETTINGS).unwrap();
-    first.record(recorder.handle().open(header(1), Settings::new(2, 30)));
+    first.record(recorder.handle().open(header(1, 0), Settings::new(2, 30)));
     let mut out = Outgoing::default();
     let end = first.abort(&mut out);
     first.close_recording(&end, Box::new(move |_| may_go_on.recv().unwrap()));
-    let mut room = recorder.handle().open(header(2), Settings::new(2, 30));
+    let mut room = recorder.handle().open(header(2, 0), Settings::new(2, 30));
     for tick in 1..=QUEUE_MAX as u32 + 1 {
         room.tick(tick, &[], 0);
     }
@@ -144,4 +146,60 @@ fn stopping_writes_what_is_queued() {
         let file = std::fs::File::open(handle.path(battle, 2)).unwrap();
         assert!(Summary::read(file).unwrap().complete);
     }
+}
+
+#[test]
+fn a_client_that_differs_is_reported_once_and_one_that_does_not_never() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = Recorder::start(folder.path(), None).unwrap();
+    let mut room = Room::<Pushing>::new(BattleId(1), Epoch(2), spec(5, 120), SETTINGS).unwrap();
+    room.record(recorder.handle().open(header(1, 5), Settings::new(2, 30)));
+    let (mut out, mut hashes) = (Outgoing::default(), vec![StateHash(0)]);
+    for seat in 0..5 {
+        assert!(room.join(Seat(seat), Client::new(ConnectionId(seat.into()), Feed::Frame), 0, &mut out));
+    }
+    let say = |room: &mut Room<Pushing>, seat: u16, tick: u32, state_hash: u64| {
+        let mut message = Vec::new();
+        Desync { tick, state_hash }.encode(&mut message);
+        room.message(Seat(seat), ConnectionId(seat.into()), &ToServer::parse(&message).unwrap());
+    };
+    let end = loop {
+        let end = room.poll(room.next_us(), &mut out);
+        hashes.push(room.battle().state_hash());
+        match room.battle().tick() {
+            // Tick 70 lies behind a keyframe, in the frame that is still open; tick 3 before every keyframe.
+            Tick(72) => {
+                say(&mut room, 0, 70, 0xbad);
+                say(&mut room, 0, 71, 0xbad);
+                say(&mut room, 1, 3, 0xbad);
+                say(&mut room, 2, 70, hashes[70].0);
+                say(&mut room, 3, 73, 0xbad);
+            }
+            Tick(80) => say(&mut room, 4, 80, 0xbad),
+            _ => {}
+        }
+        if let Some(end) = end {
+            break end;
+        }
+    };
+    assert_eq!(room.counters().desyncs, 6);
+    room.close_recording(&end, Box::new(|sealed| assert!(sealed.is_some())));
+    let counted = recorder.handle();
+    recorder.stop();
+    let mut names: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(REPORT_EXTENSION))
+        .collect();
+    names.sort();
+    let of = |rest: &str| format!("0000000000000001-2.{rest}.divergence");
+    // The fourth report is kept for a panic, and one of the three was that of a client that was right.
+    assert_eq!(names, [of("tick-3.seat-1"), of("tick-70.seat-0")]);
+    let file = std::fs::File::open(counted.path(1, 2).with_file_name(&names[1])).unwrap();
+    let verdict = verify::<Pushing>(file, OnDamage::Stop, |_| {}).unwrap();
+    assert!(verdict.verified && verdict.complete, "the node was right: {verdict:?}");
+    assert_eq!((verdict.last_tick, verdict.ticks), (70, 20), "from the keyframe of tick 50 on");
+    let report = verdict.report.unwrap();
+    assert_eq!((report.recorded_hash, report.simulated_hash), (Some(hashes[70].0), Some(0xbad)));
+    assert_eq!(report.build, "the client of seat 0");
 }

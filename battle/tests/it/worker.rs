@@ -1,6 +1,6 @@
 //! Workers: many rooms behind one endpoint, still without sockets.
 
-use tiltyard_battle::{Room, RoomSettings, Worker};
+use tiltyard_battle::{REPORT_EXTENSION, Recorder, Room, RoomSettings, Worker};
 use tiltyard_engine::{Tick, math};
 use tiltyard_netcode::message::Inputs;
 use tiltyard_netcode::token::{Claims, MasterKey, Role, SessionSecret, TokenFile, mint};
@@ -8,9 +8,10 @@ use tiltyard_netcode::{
     BattleId, Client, ClientConfig, ClientEvent, CloseReason, Epoch, Feed, HostedBattle, LaneWish, Millis,
     Server, ServerConfig,
 };
-use tiltyard_replay::Ended;
+use tiltyard_replay::{Ended, OnDamage, PlayError, Settings, SimulateError, verify};
 
 use crate::game::{Pushing, WORD_PANIC, WORD_PANIC_AT_CHECK, bytes, spec};
+use crate::recording::header;
 
 const PROTOCOL: [u8; 16] = [3; 16];
 const SETTINGS: RoomSettings =
@@ -41,7 +42,11 @@ impl Bench {
     }
 
     fn open(&mut self, battle: u64, ticks_max: u32) {
-        let id = BattleId(battle);
+        self.open_room(Room::new(BattleId(battle), Epoch(1), spec(1, ticks_max), SETTINGS).unwrap());
+    }
+
+    fn open_room(&mut self, room: Room<Pushing>) {
+        let id = room.id();
         let hosted = HostedBattle {
             keys: vec![master().battle_key(id)],
             epoch: Epoch(1),
@@ -49,7 +54,6 @@ impl Bench {
             rate_hz: 30,
             math_hash: math::self_test_hash(),
         };
-        let room = Room::new(id, Epoch(1), spec(1, ticks_max), SETTINGS).unwrap();
         self.worker.open(&mut self.server, self.now.0 * 1000, room, hosted);
     }
 
@@ -166,6 +170,50 @@ fn a_panic_in_a_tick_ends_that_battle_only() {
 #[test]
 fn a_panic_while_judging_an_input_ends_that_battle_only() {
     only_the_first_battle_ends_by(WORD_PANIC_AT_CHECK);
+}
+
+/// The report of a battle that a word made panic, as bytes.
+fn report_of_a_panic_by(word: u32) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = Recorder::start(folder.path(), None).unwrap();
+    let mut bench = Bench::new();
+    let mut room = Room::new(BattleId(1), Epoch(2), spec(1, 120), SETTINGS).unwrap();
+    room.record(recorder.handle().open(header(1, 1), Settings::new(2, 30)));
+    bench.open_room(room);
+    bench.join(1, Role::Player);
+    bench.run(500);
+    let next = bench.tick_of(1).unwrap().0 + 10;
+    bench.say(0, next, word);
+    bench.run(2000);
+    assert_eq!(bench.worker.panics(), 1);
+    recorder.stop();
+    let reports: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let reports: Vec<_> =
+        reports.iter().filter(|path| path.extension().unwrap() == REPORT_EXTENSION).collect();
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    std::fs::read(reports[0]).unwrap()
+}
+
+#[test]
+fn a_panic_in_a_tick_leaves_a_report_that_panics_in_the_same_tick() {
+    let report = report_of_a_panic_by(WORD_PANIC);
+    let verdict = verify::<Pushing>(&report[..], OnDamage::Stop, |_| {}).unwrap();
+    let told = verdict.report.unwrap();
+    assert_eq!(verdict.stopped, Some(PlayError::Simulate(SimulateError::Panicked { tick: told.tick })));
+    assert_eq!((verdict.last_tick, verdict.ticks_compared), (told.tick - 1, u64::from(told.tick - 1)));
+    assert!(!verdict.verified && told.recorded_hash.is_none() && told.simulated_hash.is_none());
+    assert!(told.text.contains("the game's own mistake"), "{}", told.text);
+}
+
+#[test]
+fn a_panic_while_judging_an_input_leaves_a_report_with_the_input() {
+    let report = report_of_a_panic_by(WORD_PANIC_AT_CHECK);
+    let verdict = verify::<Pushing>(&report[..], OnDamage::Stop, |_| {}).unwrap();
+    assert!(verdict.verified && verdict.complete, "{verdict:?}");
+    let text = verdict.report.unwrap().text;
+    let word: String = bytes(0.5, WORD_PANIC_AT_CHECK).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(text.contains("the game does not like this word") && text.contains(&word), "{text}");
 }
 
 #[test]

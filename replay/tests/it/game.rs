@@ -148,6 +148,8 @@ pub(crate) struct Lie {
     pub(crate) input: Option<(u32, usize)>,
     /// Something happens in this tick that the record does not hold.
     pub(crate) hidden: Option<(u32, u32)>,
+    /// Something happens in this tick, and the record says so.
+    pub(crate) told: Option<(u32, u32)>,
     /// Something happened to the state in the keyframe of this tick, and there alone.
     pub(crate) keyframe: Option<(u32, u32)>,
     /// Parts of the hash every so many ticks; never if 0.
@@ -174,6 +176,11 @@ pub(crate) fn recorded(ticks: u32, lie: Lie) -> Vec<u8> {
         let mut record = TickRecord::neutral(Tick::ZERO, 0);
         battle.bot_record(&mut record);
         battle.save(&mut before);
+        if let Some((at, value)) = lie.told
+            && at == tick
+        {
+            record.commands.push(Command::Act { seat: Seat(0), value });
+        }
         let mut made = record.clone();
         let happens = |lie: Option<(u32, u32)>| lie.filter(|(at, _)| *at == tick).map(|(_, value)| value);
         made.commands.extend(happens(lie.hidden).map(|value| Command::Act { seat: Seat(0), value }));
