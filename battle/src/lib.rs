@@ -34,6 +34,7 @@
 
 mod broadcast;
 mod frame_log;
+mod identity;
 mod intake;
 mod load;
 mod mishap;
@@ -52,6 +53,7 @@ mod tally;
 mod worker;
 
 pub use broadcast::{Outgoing, Way};
+pub use identity::{IdentityError, PUBLIC_KEY_EXTENSION, parse_key};
 pub use mishap::{Mishap, REPORT_BYTES_MAX, REPORT_EXTENSION};
 pub use node::{Node, NodeConfig, NodeError, NodeReport};
 pub use recording::{

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use crate::identity::{IdentityError, signer};
 use crate::outbox::Outbox;
 use crate::placement::{CONNECTIONS_MAX, Placed, Placement, Worker};
 use crate::recording::Recorder;
@@ -47,8 +48,9 @@ pub struct NodeConfig {
     pub battles_max: u32,
     /// Folder of the recordings.
     pub recordings: PathBuf,
-    /// Signs the recordings; nothing to leave them without a seal.
-    pub signer: Option<Signer>,
+    /// File of the node's own key, which signs its recordings and is made at the first start; nothing to leave them
+    /// without a seal.
+    pub signing_key: Option<PathBuf>,
     /// Folder of results that wait for a lobby.
     pub outbox: PathBuf,
     /// Seconds between two keyframes of a recording.
@@ -79,6 +81,9 @@ pub enum NodeError {
         /// What the system says.
         source: io::Error,
     },
+    /// It has no key to sign with.
+    #[error("the signing key: {0}")]
+    Identity(#[from] IdentityError),
     /// Players would be told an address that leads nowhere.
     #[error("players cannot connect to {0}: advertise an address that they can reach")]
     Unspecified(IpAddr),
@@ -132,8 +137,9 @@ impl<G: Game> Node<G> {
         }
         let protocol_hash = Registry::of::<G>()?.protocol_hash::<G>().0;
         let outbox = Outbox::open(&config.outbox).map_err(io("the outbox's folder"))?;
-        let recorder = Recorder::start(&config.recordings, config.signer.clone())
-            .map_err(io("the recordings' folder"))?;
+        let signer = config.signing_key.as_deref().map(|path| signer(path, &config.id)).transpose()?;
+        let public_key = signer.as_ref().map(Signer::public_key);
+        let recorder = Recorder::start(&config.recordings, signer).map_err(io("the recordings' folder"))?;
         let (left, handle, name) = (outbox.clone(), recorder.handle(), config.id.clone());
         let recovering = tokio::task::spawn_blocking(move || recover(&left, &handle, &name));
         recovering.await.map_err(io::Error::other).and_then(|done| done).map_err(io("the outbox"))?;
@@ -154,7 +160,8 @@ impl<G: Game> Node<G> {
             addresses,
             protocol_hash,
             &config.build,
-        );
+        )
+        .signing_with(public_key);
         let lease = RegistrationConfig { ttl: config.lease, ..RegistrationConfig::default() };
         let registration = Registration::start(directory.clone(), Keyspace::default(), record, lease).await?;
         let registration = Arc::new(registration);

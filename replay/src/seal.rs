@@ -1,4 +1,5 @@
 //! Seals: a node signs what it recorded, so that a recording and its outcome can be held against their author.
+//! Each node has a key of its own, which no other can sign with.
 //!
 //! A seal lies beside its recording, in a file of its own that is written when the recording is closed.
 //!
@@ -41,14 +42,13 @@ pub const SEAL_OUTCOME_BYTES_MAX: usize = u8::MAX as usize;
 pub struct Signer(Arc<Ed25519KeyPair>);
 
 impl Signer {
-    /// The signer whose key follows from a secret that has other uses too: the key itself is derived for seals alone.
+    /// The signer whose private key is made of `seed`, which has to be random and its node's alone.
     ///
     /// # Panics
     /// Never: every 32 bytes are the seed of a key.
     #[must_use]
-    pub fn from_secret(secret: &[u8; 32]) -> Self {
-        let seed = blake3::derive_key("tiltyard 2026 recording seal", secret);
-        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).expect("every 32 bytes are a seed");
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("every 32 bytes are a seed");
         Self(Arc::new(pair))
     }
 
@@ -103,29 +103,23 @@ pub enum SealError {
     /// The bytes are no seal.
     #[error("not a seal")]
     Malformed,
-    /// Another key signed it.
-    #[error("signed by another key than the one asked for")]
-    Stranger,
     /// The signature is none of its key and bytes.
     #[error("the signature does not hold")]
     Forged,
 }
 
 impl Statement {
-    /// Reads a seal that has to be of `public_key`.
+    /// Reads a seal and says which public key signed it. Whether that key is trusted is the caller's to judge.
     ///
     /// # Errors
-    /// If it is none, of another key, or the signature does not hold.
-    pub fn open(seal: &[u8], public_key: &[u8; PUBLIC_KEY_BYTES]) -> Result<Self, SealError> {
+    /// If it is none, or the signature does not hold.
+    pub fn open(seal: &[u8]) -> Result<(Self, [u8; PUBLIC_KEY_BYTES]), SealError> {
         let signed = seal.len().checked_sub(SIGNATURE_BYTES).and_then(|at| seal.split_at_checked(at));
         let (signed, signature) = signed.ok_or(SealError::Malformed)?;
         let (statement, signer) = Self::parse(signed).ok_or(SealError::Malformed)?;
-        if signer != *public_key {
-            return Err(SealError::Stranger);
-        }
-        let key = UnparsedPublicKey::new(&ED25519, public_key);
+        let key = UnparsedPublicKey::new(&ED25519, &signer);
         key.verify(signed, signature).map_err(|_| SealError::Forged)?;
-        Ok(statement)
+        Ok((statement, signer))
     }
 
     fn parse(signed: &[u8]) -> Option<(Self, [u8; PUBLIC_KEY_BYTES])> {
@@ -163,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_seal_holds_for_its_key_and_its_bytes_alone() {
-        let (signer, other) = (Signer::from_secret(&[1; 32]), Signer::from_secret(&[2; 32]));
+        let (signer, other) = (Signer::from_seed(&[1; 32]), Signer::from_seed(&[2; 32]));
         let statement = Statement {
             battle: 1,
             epoch: 2,
@@ -175,23 +169,22 @@ mod tests {
         };
         let seal = signer.seal(&statement).expect("a short outcome");
         assert_eq!(seal.len(), FIXED_BYTES + 3);
-        assert_eq!(Statement::open(&seal, &signer.public_key()), Ok(statement.clone()));
-        assert_eq!(Statement::open(&seal, &other.public_key()), Err(SealError::Stranger));
+        assert_eq!(Statement::open(&seal), Ok((statement.clone(), signer.public_key())));
         for at in 0..seal.len() {
             let mut forged = seal.clone();
             forged[at] ^= 1;
-            assert!(Statement::open(&forged, &signer.public_key()).is_err(), "byte {at}");
-            assert_eq!(Statement::open(&seal[..at], &signer.public_key()), Err(SealError::Malformed));
+            assert!(Statement::open(&forged).is_err(), "byte {at}");
+            assert_eq!(Statement::open(&seal[..at]), Err(SealError::Malformed));
         }
         // A stranger's own seal under our key's name.
         let mut claimed = other.seal(&statement).expect("a short outcome");
         let at = claimed.len() - SIGNATURE_BYTES - PUBLIC_KEY_BYTES;
         claimed[at..at + PUBLIC_KEY_BYTES].copy_from_slice(&signer.public_key());
-        assert_eq!(Statement::open(&claimed, &signer.public_key()), Err(SealError::Forged));
+        assert_eq!(Statement::open(&claimed), Err(SealError::Forged));
         let long = |bytes| Statement { outcome: vec![0; bytes], ..statement.clone() };
         let longest = signer.seal(&long(SEAL_OUTCOME_BYTES_MAX)).expect("the longest");
         assert_eq!(longest.len(), SEAL_BYTES_MAX);
-        assert!(Statement::open(&longest, &signer.public_key()).is_ok());
+        assert!(Statement::open(&longest).is_ok());
         assert_eq!(signer.seal(&long(SEAL_OUTCOME_BYTES_MAX + 1)), None);
     }
 }

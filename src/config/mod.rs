@@ -41,6 +41,11 @@ impl Config {
         self.recording.folder.path().map_or_else(|| self.data_folder().join("replays"), Path::to_owned)
     }
 
+    /// The folder for the nodes' own keys.
+    pub fn signing_folder(&self) -> PathBuf {
+        self.data_folder().join("signing")
+    }
+
     /// Worker threads a node, with 0 resolved to the number of cores.
     pub fn workers(&self) -> u16 {
         match self.battle.workers {

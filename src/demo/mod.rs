@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
+use tiltyard_battle::PUBLIC_KEY_EXTENSION;
 use tiltyard_client::{BotSettings, PlayerSettings, SwarmReport, SwarmSettings, run_swarm};
 use tiltyard_engine::{Game, TICKS_MAX};
 use tiltyard_lobby::ModeConfig;
@@ -32,6 +33,8 @@ use crate::wishes::{FeedName, LaneName};
 const NODES: u16 = 2;
 /// The store's file beside the recordings.
 const STORE: &str = "lobby.redb";
+/// The folder of the nodes' keys beside the recordings.
+const SIGNING: &str = "signing";
 /// How long a match, a session and a result are waited for, on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long the last results are waited for after the bots are through.
@@ -93,6 +96,7 @@ impl DemoArgs {
             store: StorePlace::File(out.join(STORE)),
             recordings: out.clone(),
             outbox: out.join("outbox"),
+            signing: out.join(SIGNING),
             modes: Some(vec![mode]),
             // The house lives as long as this run, and so do its keys.
             ..Plan::new(config, ClusterKeys::generate(now_unix_ms()?)?)
@@ -101,6 +105,7 @@ impl DemoArgs {
         let checked = prove::<G>(output, &out)?;
         let (rows, counts) = read_back(&out.join(STORE), &played.swarm)?;
         tidy(&plan.outbox);
+        forget_private_keys(&plan.signing);
         let figures = Figures {
             battles: u64::from(self.battles),
             seats: u64::from(seats),
@@ -111,7 +116,11 @@ impl DemoArgs {
             seconds: began.elapsed().as_secs_f64(),
         };
         output.say(figures.to_text());
-        output.say(format!("\nrecordings and store: {}", out.display()));
+        let (program, out) = (crate::program::name(), out.display());
+        output.say(format!("\nrecordings and store: {out}"));
+        output.say(format!(
+            "to hold them against their signatures: {program} replay audit {out} --keys {out}/{SIGNING}"
+        ));
         let problems = figures.problems();
         for problem in &problems {
             output.say(format!("PROBLEM: {problem}"));
@@ -267,6 +276,15 @@ fn tidy(outbox: &Path) {
         let _ = std::fs::remove_dir(entry.path());
     }
     let _ = std::fs::remove_dir(outbox);
+}
+
+/// Removes what nobody signs with any more; the public halves stay, for an audit.
+fn forget_private_keys(signing: &Path) {
+    for entry in std::fs::read_dir(signing).into_iter().flatten().flatten() {
+        if entry.path().extension().is_none_or(|extension| extension != PUBLIC_KEY_EXTENSION) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ use tiltyard_engine::{Game, Registry, TickRate};
 use tiltyard_lobby::{GateLimits, LobbyConfig, MasterKeys, ModeConfig, Waits};
 use tiltyard_netcode::system_random;
 use tiltyard_netcode::token::MasterKey as TokenKey;
-use tiltyard_replay::Signer;
 
 use crate::config::Config;
 use crate::exit::Usage;
@@ -41,6 +40,8 @@ pub struct Plan {
     pub recordings: PathBuf,
     /// Folder of the nodes' outboxes.
     pub outbox: PathBuf,
+    /// Folder of the nodes' own keys.
+    pub signing: PathBuf,
     /// The modes; nothing for those of the configuration.
     pub modes: Option<Vec<ModeConfig>>,
 }
@@ -54,6 +55,7 @@ impl Plan {
             nodes: config.battle.nodes,
             store: StorePlace::of(&config),
             recordings: config.recordings_folder(),
+            signing: config.signing_folder(),
             outbox: data.join("outbox"),
             modes: None,
             config,
@@ -151,7 +153,7 @@ impl Plan {
             workers,
             battles_max: config.battle.battles_max,
             recordings: self.recordings.clone(),
-            signer: Some(Signer::from_secret(self.keys.cluster_secret.as_bytes())),
+            signing_key: Some(self.signing.join(format!("node-{number}.key"))),
             outbox: self.outbox.join(format!("node-{number}")),
             keyframe_seconds: config.recording.keyframe_seconds,
             catch_up_max: u32::from(config.battle.catch_up_ticks_max),

@@ -1,14 +1,15 @@
 //! `replay audit`: whether a recording is what its node signed, whole, and what the rules make of it.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
-use tiltyard_battle::SEAL_EXTENSION;
+use tiltyard_battle::{PUBLIC_KEY_EXTENSION, SEAL_EXTENSION, parse_key};
 use tiltyard_engine::{Game, Outcome};
-use tiltyard_replay::{OnDamage, Recording, SEAL_BYTES_MAX, Signer, Statement, Verdict};
+use tiltyard_replay::{OnDamage, Recording, SEAL_BYTES_MAX, Statement, Verdict};
 
 use super::open::open;
 use super::verify::{Checked, verify_file};
@@ -18,41 +19,51 @@ use crate::exit::{Exit, Usage};
 use crate::output::{Output, Table};
 use crate::text::hex;
 
+/// The most bytes of a file of public keys: many thousands.
+const KEYS_BYTES_MAX: u64 = 1 << 20;
+
 /// Which recordings, and whose.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct AuditArgs {
     /// Recordings, or folders with recordings; each has its seal beside it
     #[arg(value_name = "FILE|DIR", required = true)]
     paths: Vec<PathBuf>,
-    /// The public key of the nodes, 64 hexadecimal digits; without it that of the cluster's keys file
+    /// The public key of a node that is trusted, 64 hexadecimal digits; may be given more than once
     #[arg(long, value_name = "KEY")]
-    key: Option<String>,
+    key: Vec<String>,
+    /// A file with lines `NAME KEY`, or a folder of such files (*.pub); without it and --key the folder `signing` in
+    /// the data folder
+    #[arg(long, value_name = "FILE|DIR")]
+    keys: Option<PathBuf>,
 }
+
+/// The nodes whose seals count, by their public keys.
+type Known = BTreeMap<[u8; 32], String>;
 
 /// Audits. One that is not what was signed has exit code 1.
 pub(super) fn run<G: Game>(output: Output, config: &Config, args: &AuditArgs) -> anyhow::Result<Exit> {
-    let public_key = match &args.key {
-        Some(text) => {
-            parse_key(text).ok_or(Usage(format!("--key {text}: a key has 64 hexadecimal digits")))?
-        }
-        None => {
-            let secret = crate::keys::cluster_secret(config).context("no --key, and no keys")?;
-            Signer::from_secret(secret.as_bytes()).public_key()
-        }
-    };
+    let mut known = Known::new();
+    for text in &args.key {
+        let key = parse_key(text).ok_or(Usage(format!("--key {text}: a key has 64 hexadecimal digits")))?;
+        known.insert(key, "--key".to_owned());
+    }
+    let signing = config.signing_folder();
+    if let Some(keys) = args.keys.as_deref().or(args.key.is_empty().then_some(&signing)) {
+        read_keys(keys, &mut known).context("the public keys of the nodes")?;
+    }
     let files = recordings(&args.paths)?;
     let bar = output.progress("auditing", files.len() as u64);
-    let mut table = Table::new(["recording", "signature", "same file", "computed again"]);
+    let mut table = Table::new(["recording", "signed by", "same file", "computed again"]);
     let (mut objects, mut sound) = (Vec::new(), true);
     for path in &files {
-        let audited = Audited::of::<G>(path, &public_key);
+        let audited = Audited::of::<G>(path, &known);
         sound &= audited.is_sound();
         let word = |held: bool| if held { "holds" } else { "DOES NOT" }.to_owned();
-        let (signed, same) = (audited.statement.is_ok(), audited.contradiction.is_none());
+        let signer = audited.sealed.as_ref().map_or("NOBODY KNOWN", |(_, signer)| signer);
         table.row([
             path.display().to_string(),
-            word(signed),
-            word(signed && same),
+            signer.to_owned(),
+            word(audited.is_same_file()),
             word(audited.checked.is_verified()),
         ]);
         objects.push(audited.to_json());
@@ -65,40 +76,50 @@ pub(super) fn run<G: Game>(output: Output, config: &Config, args: &AuditArgs) ->
             output.say(format!("{}: {error}", object["path"].as_str().unwrap_or_default()));
         }
     }
-    output.say(format!("held against the public key {}", hex(&public_key)));
-    output.result(&json!({ "key": hex(&public_key), "sound": sound, "files": objects }));
+    output.say(format!("held against {} public keys:", known.len()));
+    for (key, name) in &known {
+        output.say(format!("{name} {}", hex(key)));
+    }
+    let keys: Vec<_> = known.iter().map(|(key, name)| json!({ "node": name, "key": hex(key) })).collect();
+    output.result(&json!({ "keys": keys, "sound": sound, "files": objects }));
     Ok(if sound { Exit::Fine } else { Exit::Failed })
 }
 
 struct Audited {
     checked: Checked,
-    statement: Result<Statement, String>,
+    /// What was signed, and by whom.
+    sealed: Result<(Statement, String), String>,
     /// What of the recording is not what was signed.
     contradiction: Option<&'static str>,
 }
 
 impl Audited {
-    fn of<G: Game>(path: &Path, public_key: &[u8; 32]) -> Self {
+    fn of<G: Game>(path: &Path, known: &Known) -> Self {
         let checked = verify_file::<G>(path, OnDamage::Stop, |_| {});
-        let statement = read_seal(path, public_key);
-        let contradiction = match (&statement, &checked.verdict) {
-            (Ok(statement), Ok(verdict)) => contradiction(path, statement, verdict),
+        let sealed = read_seal(path, known);
+        let contradiction = match (&sealed, &checked.verdict) {
+            (Ok((statement, _)), Ok(verdict)) => contradiction(path, statement, verdict),
             _ => None,
         };
-        Self { checked, statement, contradiction }
+        Self { checked, sealed, contradiction }
+    }
+
+    fn is_same_file(&self) -> bool {
+        self.sealed.is_ok() && self.contradiction.is_none()
     }
 
     fn is_sound(&self) -> bool {
-        self.statement.is_ok() && self.contradiction.is_none() && self.checked.is_verified()
+        self.is_same_file() && self.checked.is_verified()
     }
 
     fn to_json(&self) -> Value {
         let mut object = self.checked.to_json();
-        let statement = self.statement.as_ref().ok();
-        object["signature"] = statement.is_some().into();
-        object["same_file"] = (statement.is_some() && self.contradiction.is_none()).into();
+        let sealed = self.sealed.as_ref().ok();
+        object["signature"] = sealed.is_some().into();
+        object["signed_by"] = sealed.map(|(_, signer)| signer.clone()).into();
+        object["same_file"] = self.is_same_file().into();
         object["sound"] = self.is_sound().into();
-        object["signed"] = statement.map_or(Value::Null, |statement| {
+        object["signed"] = sealed.map_or(Value::Null, |(statement, _)| {
             json!({
                 "battle": hex(&statement.battle.to_be_bytes()),
                 "epoch": statement.epoch,
@@ -109,7 +130,7 @@ impl Audited {
                 "outcome": Outcome::parse(&statement.outcome).as_ref().map(info::outcome_to_json),
             })
         });
-        let seal = self.statement.as_ref().err().cloned();
+        let seal = self.sealed.as_ref().err().cloned();
         let contradiction = self.contradiction.map(|what| format!("its {what} is not what was signed"));
         if let Some(error) = seal.or(contradiction).or_else(|| self.checked.remark()) {
             object["error"] = error.into();
@@ -118,13 +139,41 @@ impl Audited {
     }
 }
 
-fn read_seal(path: &Path, public_key: &[u8; 32]) -> Result<Statement, String> {
+/// Reads lines `NAME KEY`; empty ones and those that begin with # are passed over.
+fn read_keys(path: &Path, known: &mut Known) -> anyhow::Result<()> {
+    let shown = || path.display().to_string();
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).with_context(shown)? {
+            let path = entry.with_context(shown)?.path();
+            if path.extension().is_some_and(|extension| extension == PUBLIC_KEY_EXTENSION) {
+                read_keys(&path, known)?;
+            }
+        }
+        return Ok(());
+    }
+    let mut text = String::new();
+    open(path)?.take(KEYS_BYTES_MAX).read_to_string(&mut text).with_context(shown)?;
+    let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
+    for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+        let entry = line.split_once(' ').and_then(|(name, key)| Some((parse_key(key.trim())?, name)));
+        let (key, name) = entry.ok_or_else(|| Usage(format!("{}:{number}: no line NAME KEY", shown())))?;
+        known.insert(key, name.to_owned());
+    }
+    Ok(())
+}
+
+/// What the seal beside a recording says, and whose it is.
+fn read_seal(path: &Path, known: &Known) -> Result<(Statement, String), String> {
     let path = path.with_extension(SEAL_EXTENSION);
     let mut bytes = Vec::new();
     let file = open(&path).map_err(|error| format!("seal {error:#}"))?;
     let read = file.take(SEAL_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|error| format!("seal {}: {error}", path.display()))?;
-    Statement::open(&bytes, public_key).map_err(|error| format!("seal {}: {error}", path.display()))
+    let (statement, key) =
+        Statement::open(&bytes).map_err(|error| format!("seal {}: {error}", path.display()))?;
+    let unknown =
+        || format!("seal {}: signed with {}, which is no key of a known node", path.display(), hex(&key));
+    Ok((statement, known.get(&key).ok_or_else(unknown)?.clone()))
 }
 
 /// The first thing of a recording that is not what was signed.
@@ -143,13 +192,4 @@ fn contradiction(path: &Path, statement: &Statement, verdict: &Verdict) -> Optio
         (verdict.recording_hash == statement.recording_hash, "recording hash"),
     ];
     held.into_iter().find(|(held, _)| !held).map(|(_, what)| what)
-}
-
-fn parse_key(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    let (pairs, []) = digits.as_chunks::<2>() else { return None };
-    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let bytes: Option<Vec<u8>> =
-        pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
-    bytes?.try_into().ok()
 }

@@ -237,7 +237,7 @@ fn a_divergence_is_reported_and_explained_and_its_report_is_a_test() {
 #[test]
 fn an_audit_holds_a_recording_against_its_seal() {
     let program = Program::new();
-    let (signer, bytes) = (Signer::from_secret(&[7; 32]), recording());
+    let (signer, bytes) = (Signer::from_seed(&[7; 32]), recording());
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let key = hex(&signer.public_key());
     let ending =
@@ -266,7 +266,7 @@ fn an_audit_holds_a_recording_against_its_seal() {
         }
     };
     check(&bytes, &told, &key, None);
-    check(&bytes, &told, &hex(&Signer::from_secret(&[8; 32]).public_key()), Some("another key"));
+    check(&bytes, &told, &hex(&Signer::from_seed(&[8; 32]).public_key()), Some("no key of a known node"));
     check(&bytes, &Statement { battle: 2, ..told.clone() }, &key, Some("its battle"));
     check(&bytes, &Statement { final_hash: 2, ..told.clone() }, &key, Some("its last hash"));
     check(&bytes, &Statement { outcome: vec![1], ..told }, &key, Some("its outcome"));
@@ -280,6 +280,20 @@ fn an_audit_holds_a_recording_against_its_seal() {
         Some("tick 150, recorded hash"),
     );
     check(&bytes[..bytes.len() - 9], &told, &key, Some("its end"));
+    check(&bytes, &told, &key, None);
+    fs::create_dir(program.path().join("known")).expect("a folder");
+    program.write("known/node-7.pub", &format!("# of the third machine\n\nnode-7 {key}\n"));
+    let other = hex(&Signer::from_seed(&[8; 32]).public_key());
+    program.write("other.pub", &format!("node-8 {other}\n"));
+    for known in ["known", "known/node-7.pub"] {
+        let (code, object) = program.json(&format!("replay audit --keys {known} a.replay"));
+        assert_eq!((code, &object["files"][0]["signed_by"]), (0, &"node-7".into()), "{object}");
+    }
+    assert_eq!(program.json("replay audit --keys other.pub a.replay").0, 1);
+    program.write("other.pub", "node-8 0123");
+    let (code, object) = program.json("replay audit --keys other.pub a.replay");
+    assert_eq!(code, 2);
+    assert!(object["error"].as_str().is_some_and(|error| error.contains("other.pub:1: no line")), "{object}");
     fs::remove_file(program.path().join("a.seal")).expect("it is there");
     let (code, object) = program.json(&format!("replay audit --key {key} a.replay"));
     assert!(code == 1 && object["files"][0]["error"].as_str().is_some_and(|error| error.contains("a.seal")));

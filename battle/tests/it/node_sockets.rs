@@ -32,7 +32,7 @@ fn config(folder: &Path) -> NodeConfig {
         workers: 1,
         battles_max: 4,
         recordings: folder.join("recordings"),
-        signer: None,
+        signing_key: None,
         outbox: folder.join("outbox"),
         keyframe_seconds: 10,
         catch_up_max: 5,

@@ -86,6 +86,10 @@ pub struct NodeRecord {
     pub protocol_hash: [u8; 16],
     /// Version of its program, for people.
     pub build: String,
+    /// The public key that it signs its recordings with, if it does; a word of its own, which only a directory that
+    /// strangers cannot write to makes trustworthy.
+    #[serde(default)]
+    pub signing_key: Option<[u8; 32]>,
     /// Whether it takes no new battles.
     pub draining: bool,
     /// Its load.
@@ -112,10 +116,16 @@ impl NodeRecord {
             addresses,
             protocol_hash,
             build: build.to_owned(),
+            signing_key: None,
             draining: false,
             load: Load::default(),
             report: 0,
         }
+    }
+
+    /// The same with the public key that the node signs its recordings with.
+    pub fn signing_with(self, public_key: Option<[u8; 32]>) -> Self {
+        Self { signing_key: public_key, ..self }
     }
 
     /// Whom to call.
