@@ -18,11 +18,11 @@ use crate::ledger::Ledger;
 use crate::payload::{Events, StateHashes, TickRecords};
 use crate::report::Report;
 use crate::sequence::{OrderError, Sequence};
-use crate::window::Window;
+use crate::window::{Sought, Window};
 
-/// Payload bytes that are checked in search of a whole block behind damage, in one recording.
+/// Bytes that are looked at in search of a whole block behind damage, in one recording: passed over or checked.
 ///
-/// A made file could name many long blocks that overlap; beyond this much work it is refused.
+/// A made file could name many long blocks that overlap, or be zeros for ever; beyond this much work it is refused.
 pub const SEARCH_BYTES_MAX: u64 = 256 << 20;
 
 /// What to do at damage in the middle of a file.
@@ -58,7 +58,9 @@ pub enum ReadError {
         next: u64,
     },
     /// More damage than a reader searches through.
-    #[error("damaged at offset {offset}, with too many broken blocks behind it")]
+    #[error(
+        "damaged at offset {offset}, with no whole block in the {SEARCH_BYTES_MAX} bytes that are searched"
+    )]
     SearchLimit {
         /// Where the first block begins that does not hold.
         offset: u64,
@@ -441,10 +443,15 @@ impl<R: Read> Reader<R> {
         loop {
             self.window.consume(1);
             let offset = self.window.offset();
-            let sync = self.window.seek_sync();
-            if !sync.map_err(|error| ReadError::Io { kind: error.kind(), offset })? {
-                return Ok(false);
+            let left = SEARCH_BYTES_MAX.saturating_sub(self.searched_bytes);
+            let sought = self.window.seek_sync(left);
+            match sought.map_err(|error| ReadError::Io { kind: error.kind(), offset })? {
+                Sought::Found => {}
+                Sought::End => return Ok(false),
+                Sought::TooFar => return Err(ReadError::SearchLimit { offset: damaged }),
             }
+            self.searched_bytes =
+                self.searched_bytes.saturating_add(self.window.offset().saturating_sub(offset));
             match self.front() {
                 Ok(Front::Whole(_)) => return Ok(true),
                 Ok(Front::Nothing | Front::Short | Front::Broken) | Err(ReadError::Block { .. }) => {}

@@ -20,6 +20,17 @@ pub(crate) struct Window<R> {
     hasher: blake3::Hasher,
 }
 
+/// Where a search for a sync word came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sought {
+    /// One stands at the front.
+    Found,
+    /// The source ended.
+    End,
+    /// There is none as far as was asked for.
+    TooFar,
+}
+
 impl<R: Read> Window<R> {
     /// A view whose first byte stands at `offset` of the file.
     pub(crate) fn new(source: R, offset: u64) -> Self {
@@ -70,20 +81,24 @@ impl<R: Read> Window<R> {
         self.offset += count as u64;
     }
 
-    /// Goes on to the next sync word at or after the first byte, or to the end; says whether there is one.
-    pub(crate) fn seek_sync(&mut self) -> io::Result<bool> {
+    /// Goes on to the next sync word at or after the first byte, for about `bytes_max` bytes.
+    pub(crate) fn seek_sync(&mut self, bytes_max: u64) -> io::Result<Sought> {
+        let until = self.offset.saturating_add(bytes_max);
         loop {
+            if self.offset > until {
+                return Ok(Sought::TooFar);
+            }
             let bytes = self.bytes();
             if let Some(at) = bytes.windows(SYNC.len()).position(|window| window == SYNC) {
                 self.consume(at);
-                return Ok(true);
+                return Ok(Sought::Found);
             }
             let seen = bytes.len().saturating_sub(SYNC.len() - 1);
             self.consume(seen);
             if !self.fill(SYNC.len())? {
                 let rest = self.bytes().len();
                 self.consume(rest);
-                return Ok(false);
+                return Ok(Sought::End);
             }
         }
     }
@@ -130,10 +145,10 @@ mod tests {
     fn sync_words_are_found_across_reads() {
         let bytes = [b"....", &SYNC[..3], &SYNC[..], b"x"].concat();
         let mut window = Window::new(Trickle(&bytes, false), 0);
-        assert!(window.seek_sync().expect("no error"));
+        assert_eq!(window.seek_sync(100).expect("no error"), Sought::Found);
         assert_eq!(window.offset(), 7);
         window.consume(1);
-        assert!(!window.seek_sync().expect("no error"));
+        assert_eq!(window.seek_sync(100).expect("no error"), Sought::End);
         assert_eq!(window.offset(), 12);
         assert_eq!(window.consumed_hash(), *blake3::hash(&bytes).as_bytes());
     }

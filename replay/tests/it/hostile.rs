@@ -1,10 +1,10 @@
 //! Files that were made so: right checksums, wrong content.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 
 use tiltyard_replay::{
-    BlockHeader, BlockHeaderError, Kind, Label, OnDamage, ReadError, Recording, Settings, Summary,
-    UnpackError, Writer, put_block, put_raw_block,
+    BlockHeader, BlockHeaderError, Kind, Label, OnDamage, ReadError, Reader, Recording, SEARCH_BYTES_MAX,
+    Settings, Summary, UnpackError, Writer, put_block, put_raw_block,
 };
 
 use crate::sample::{Dice, append, blocks, header, read, recording, runs};
@@ -216,4 +216,42 @@ fn random_and_mutated_bytes_never_panic() {
             }
         }
     }
+}
+
+/// Counts what is read of endless zeros behind a valid head.
+struct Zeros {
+    head: Cursor<Vec<u8>>,
+    left: u64,
+    read: u64,
+}
+
+impl Read for Zeros {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.head.read(out)?;
+        if read > 0 {
+            return Ok(read);
+        }
+        let count = out.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        out[..count].fill(0);
+        self.left -= count as u64;
+        self.read += count as u64;
+        Ok(count)
+    }
+}
+
+#[test]
+fn gigabytes_of_zeros_are_refused_after_bounded_work() {
+    let zeros =
+        |left| Zeros { head: Cursor::new(header().to_bytes().expect("within bounds")), left, read: 0 };
+    for on_damage in [OnDamage::Stop, OnDamage::NextKeyframe] {
+        let mut source = zeros(4 << 30);
+        let mut reader = Reader::open(&mut source, on_damage).expect("a head");
+        let error = reader.next_item().expect_err("no block");
+        assert!(matches!(error, ReadError::SearchLimit { .. }), "{error}");
+        drop(reader);
+        assert!(source.read < SEARCH_BYTES_MAX + (1 << 20), "{} bytes", source.read);
+    }
+    let mut reader = Reader::open(zeros(1 << 20), OnDamage::Stop).expect("a head");
+    assert!(matches!(reader.next_item(), Ok(None)), "a torn tail");
+    assert_eq!(reader.cut_bytes(), 1 << 20);
 }
