@@ -42,20 +42,26 @@ pub fn dodge(me: Vec2, flyer: Vec2, flyer_velocity: Vec2, radius: f32, seconds: 
     Some(beside.try_normalize().unwrap_or_else(|| flyer_velocity.perp().normalize_or(Vec2::Y)))
 }
 
-/// Whether a circle can go straight from one point to another without meeting a block.
+/// Whether a circle can go straight from one point to another without meeting a block. One that it touches where it
+/// starts is in its way only if it goes towards it: who stands at a wall can go along it.
 #[must_use]
 pub fn is_clear(from: Vec2, to: Vec2, radius: f32, blocks: impl Iterator<Item = Rect>) -> bool {
     let mut blocks = blocks;
     let delta = to - from;
     let span = Rect::new(from.min(to), from.max(to));
     !blocks.any(|block| {
-        let block = block.grown(radius);
-        block.overlaps(&span) && segment_rect(from, delta, &block).is_some()
+        let grown = block.grown(radius);
+        grown.overlaps(&span) && segment_rect(from, delta, &grown).is_some() && {
+            let out = from - block.closest(from);
+            // Less than a millimetre or two is no way into it.
+            !grown.contains(from) || out == Vec2::ZERO || delta.dot(out) < -1e-3
+        }
     })
 }
 
-/// The turns that [`steer_round`] tries, in radians.
-const TURNS: [f32; 4] = [0.4, 0.8, 1.25, 1.75];
+/// The turns that [`steer_round`] tries, in radians: one of them a right angle, by which one comes along a wall through
+/// a gap that is hardly wider than oneself.
+const TURNS: [f32; 5] = [0.4, 0.8, 1.25, math::PI * 0.5, 1.75];
 
 /// The wished direction if the next `ahead` metres there are free, else the smallest free turn to one side, else to
 /// the other. `side` is the one tried first, 1 for left, −1 for right; keep it for a while.
@@ -88,6 +94,7 @@ pub fn steer_round(
 mod tests {
     use super::*;
     use crate::rng::Rng;
+    use crate::space::push_circle_out;
     use glam::vec2;
 
     #[test]
@@ -132,5 +139,34 @@ mod tests {
             assert!(block.distance_squared(place) > 0.2, "{place}");
         }
         assert!((place - goal).length() < 1.0, "stuck at {place}");
+    }
+
+    #[test]
+    fn a_walker_in_a_gap_of_its_own_width_comes_out_of_it() {
+        let before = Rect::around(vec2(5.0, 0.0), vec2(1.0, 4.0));
+        let behind = Rect::around(vec2(2.0, 0.0), vec2(1.0, 20.0));
+        for y in [-3.9, 0.0, 3.9] {
+            let mut place = vec2(3.5, y);
+            for _ in 0..200 {
+                let free = |to: Vec2| is_clear(place, to, 0.6, [before, behind].into_iter());
+                place += steer_round(place, Vec2::X, 1.0, 2.0, free) * 0.1;
+                for block in [before, behind] {
+                    place = push_circle_out(&block, place, 0.5).unwrap_or(place);
+                }
+            }
+            assert!(place.x > 7.0, "from {y}: stuck at {place}");
+        }
+    }
+
+    #[test]
+    fn who_touches_a_block_may_leave_it_and_not_enter_it() {
+        let block = Rect::around(Vec2::ZERO, Vec2::ONE);
+        let clear = |from, to| is_clear(from, to, 0.6, std::iter::once(block));
+        let beside = vec2(1.5, 0.0);
+        assert!(clear(beside, vec2(3.0, 0.0)) && clear(beside, vec2(1.5, 4.0)));
+        assert!(!clear(beside, vec2(-3.0, 0.0)) && !clear(beside, vec2(1.4, 1.0)));
+        // From within there is no way, as no line of sight.
+        assert!(!clear(Vec2::ZERO, vec2(9.0, 0.0)));
+        assert!(!is_clear(vec2(0.5, 0.5), vec2(9.0, 0.0), 0.0, std::iter::once(block)));
     }
 }

@@ -254,6 +254,7 @@ fn glyph(row: usize, seats: usize) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::skirmish::PUPPET_RADIUS;
     use crate::{BattleSpec, Game, Reason, SeatInput, Tick, TickRecord};
 
     fn battle(seed: u64) -> Battle<Skirmish> {
@@ -358,6 +359,28 @@ mod tests {
             assert!(lines.iter().any(|line| line.contains(part)), "{part}");
         }
         assert!(!lines.iter().any(|line| line.contains("stray")));
+    }
+
+    #[test]
+    fn whoever_holds_a_key_walks_until_something_stands_in_the_way() {
+        let keys = Keys::new([Key::Char('d')]);
+        for seed in 0..20 {
+            let mut battle = battle(seed);
+            let place = |battle: &Battle<Skirmish>| battle.world().rows::<Puppet>().read::<Position>()[0].at;
+            let began = place(&battle);
+            let mut record = TickRecord::neutral(Tick::ZERO, battle.spec().roster.len());
+            for tick in 1..=20 {
+                record.tick = Tick(tick);
+                let input = Skirmish::steer(battle.world(), Seat(0), &keys);
+                record.inputs[0] = SeatInput { input, reason: Reason::Arrived };
+                battle.step(&record);
+            }
+            let before = place(&battle) + Vec2::X * (PUPPET_RADIUS + 0.01);
+            let blocks = battle.world().rows::<Obstacle>().read::<Block>();
+            let stopped = blocks.iter().any(|block| block.rect().contains(before));
+            let walked = place(&battle).x - began.x;
+            assert!(walked > 1.0 || stopped, "seed {seed}: {walked} m from {began}");
+        }
     }
 
     #[test]

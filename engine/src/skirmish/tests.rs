@@ -95,6 +95,24 @@ fn bots_do_not_get_stuck() {
     }
 }
 
+/// Among these seeds are bases in which a puppet comes to life touching an obstacle, or in a gap of its own width.
+#[test]
+fn bots_of_a_duel_meet_wherever_they_come_to_life() {
+    for seed in [16, 19, 24, 28, 84, 155, 245, 496] {
+        let mut battle = battle("duel", seed);
+        let mut record = TickRecord::neutral(Tick::ZERO, 0);
+        let mut last_hit = 0;
+        while battle.outcome().is_none() {
+            play(&mut battle, &mut record);
+            let now = battle.tick().0;
+            if battle.events().iter().any(|event| event.kind() == Some(EventKind::Hit)) {
+                last_hit = now;
+            }
+            assert!(now - last_hit < 900, "seed {seed}: nobody was hit for half a minute, tick {now}");
+        }
+    }
+}
+
 #[test]
 fn no_puppet_is_ever_in_an_obstacle_or_out_of_the_arena() {
     for seed in 0..6 {
