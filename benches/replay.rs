@@ -4,10 +4,11 @@
 
 use std::hint::black_box;
 use std::io::{self, Cursor};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tiltyard::bench::Played;
+use tiltyard_battle::Recorder;
 use tiltyard_engine::rng::Rng;
 use tiltyard_engine::skirmish::Skirmish;
 use tiltyard_engine::{Battle, BattleSpec, Game as _, Registry, Save, Tick, TickRecord, encode_keyframe};
@@ -31,7 +32,8 @@ fn record(criterion: &mut Criterion) {
         let header = Header {
             rate_hz: 30,
             protocol_hash: [0; 16],
-            tables_hash: [0; 16],
+            game: Skirmish::NAME.to_owned(),
+            mode: scene.name.to_owned(),
             battle: 1,
             seed: 1,
             start_unix_ms: 0,
@@ -56,6 +58,73 @@ fn record(criterion: &mut Criterion) {
     }
 }
 
+/// What recording costs the thread that makes the ticks: handing over each record and hash, and every ten seconds a
+/// keyframe, to a recording thread that sleeps in between as it does on a node. The share is that of the steps alone,
+/// without feeds.
+fn handing_over(_: &mut Criterion) {
+    const TICKS: u32 = 3_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let recorder = Recorder::start(folder.path(), None).expect("a recording thread");
+    for (number, scene) in Skirmish::scenes()[..2].iter().enumerate() {
+        let spec = BattleSpec::<Skirmish>::bots(scene, 1);
+        let header = Header { battle: number as u64, ..head(&spec, scene.name) };
+        let mut room = recorder.handle().open(header, Settings::new(1, spec.terms.rate.hz()));
+        let mut before = TickRecord::neutral(Tick::ZERO, spec.roster.len());
+        let mut battle = Battle::new(spec).expect("the battle starts");
+        let (mut record, mut bytes, mut save) = (before.clone(), Vec::new(), Save::default());
+        let (mut handed_ns, mut keyframes_ns, mut steps_ns) = (Vec::new(), Vec::new(), 0);
+        for tick in 1..=TICKS {
+            battle.bot_record(&mut record);
+            bytes.clear();
+            record.encode(&before, &mut bytes);
+            let started = Instant::now();
+            let hash = battle.step(&record);
+            let stepped = Instant::now();
+            room.tick(tick, &bytes, hash.0);
+            let handed = Instant::now();
+            if tick.is_multiple_of(300) {
+                battle.save(&mut save);
+                room.keyframe(tick, encode_keyframe(&save, &record), battle.hashes().parts());
+                keyframes_ns.push(handed.elapsed().as_nanos());
+            }
+            steps_ns += (stepped - started).as_nanos();
+            handed_ns.push((handed - stepped).as_nanos());
+            before.clone_from(&record);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let cost_ns: u128 = handed_ns.iter().chain(&keyframes_ns).sum();
+        let share = 100.0 * cost_ns as f64 / steps_ns as f64;
+        eprintln!("{}: recording takes {share:.1} % of what the steps take", scene.name);
+        tell("handing over a tick, ns", handed_ns);
+        tell("handing over a keyframe, ns", keyframes_ns);
+        room.finish(
+            Ended::Aborted,
+            Vec::new(),
+            battle.state_hash().0,
+            Box::new(|sealed| {
+                assert!(sealed.is_some(), "nothing was lost");
+            }),
+        );
+    }
+    recorder.stop();
+}
+
+fn head(spec: &BattleSpec<Skirmish>, mode: &str) -> Header {
+    Header {
+        rate_hz: spec.terms.rate.hz(),
+        protocol_hash: Registry::of::<Skirmish>().expect("a right game").protocol_hash::<Skirmish>().0,
+        game: Skirmish::NAME.to_owned(),
+        mode: mode.to_owned(),
+        battle: 1,
+        seed: spec.terms.seed,
+        start_unix_ms: 0,
+        part: 0,
+        build: String::new(),
+        seat_names: Vec::new(),
+        spec: spec.encode(),
+    }
+}
+
 fn verifying(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("replay/verify");
     group.sample_size(10).throughput(Throughput::Elements(u64::from(TICKS)));
@@ -76,18 +145,7 @@ fn verifying(criterion: &mut Criterion) {
 fn hour() -> Vec<u8> {
     let mut spec = BattleSpec::<Skirmish>::bots(&Skirmish::scenes()[1], 1);
     spec.terms.ticks_max = HOUR_TICKS;
-    let header = Header {
-        rate_hz: spec.terms.rate.hz(),
-        protocol_hash: Registry::of::<Skirmish>().expect("a right game").protocol_hash::<Skirmish>().0,
-        tables_hash: [0; 16],
-        battle: 1,
-        seed: spec.terms.seed,
-        start_unix_ms: 0,
-        part: 0,
-        build: String::new(),
-        seat_names: Vec::new(),
-        spec: spec.encode(),
-    };
+    let header = head(&spec, "");
     let mut writer = Writer::start(Vec::new(), &header, Settings::new(1, 30)).expect("a recording begins");
     let mut before = TickRecord::neutral(Tick::ZERO, spec.roster.len());
     let mut battle = Battle::new(spec).expect("the battle starts");
@@ -136,5 +194,5 @@ fn tell(what: &str, mut took: Vec<u128>) {
     eprintln!("{what}: p50 {}, p99 {}, max {}", of(500), of(990), of(1_000));
 }
 
-criterion_group!(benches, record, verifying, seeking);
+criterion_group!(benches, record, handing_over, verifying, seeking);
 criterion_main!(benches);

@@ -95,9 +95,9 @@ impl Mishap {
 
 /// The report of a panic in or after a tick.
 fn panicked(tick: Tick, recorded_hash: Option<u64>, text: &str) -> Report {
-    let (simulated_hash, tables_hash) = (None, [0; 16]);
+    let simulated_hash = None;
     let text = format!("the game panicked: {text}");
-    Report { tick: tick.0, recorded_hash, simulated_hash, tables_hash, build: "the node".to_owned(), text }
+    Report { tick: tick.0, recorded_hash, simulated_hash, build: "the node".to_owned(), text }
 }
 
 /// Memory that takes [`REPORT_BYTES_MAX`] bytes.

@@ -326,7 +326,8 @@ impl<G: Game> Placement<G> {
         let header = Header {
             rate_hz,
             protocol_hash: self.protocol_hash,
-            tables_hash: [0; 16],
+            game: G::NAME.to_owned(),
+            mode: reservation.mode.clone(),
             battle: reservation.battle.0,
             seed: reservation.seed,
             start_unix_ms: unix_ms(),

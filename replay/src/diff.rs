@@ -323,7 +323,8 @@ fn compare_heads<G: Game>(left: &Header, right: &Header) -> Vec<HeadDifference> 
     };
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     compare("protocol hash", hex(&left.protocol_hash), hex(&right.protocol_hash), true);
-    compare("tables hash", hex(&left.tables_hash), hex(&right.tables_hash), true);
+    compare("game", left.game.clone(), right.game.clone(), false);
+    compare("mode", left.mode.clone(), right.mode.clone(), false);
     compare("battle", format!("{:016x}", left.battle), format!("{:016x}", right.battle), false);
     compare("part", left.part.to_string(), right.part.to_string(), false);
     compare("build", left.build.clone(), right.build.clone(), false);

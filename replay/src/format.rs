@@ -27,9 +27,6 @@ pub const SYNC: [u8; 4] = [0xd7, b'T', b'y', 0xb5];
 /// Size of a block's header in bytes.
 pub const BLOCK_HEADER_BYTES: usize = 36;
 
-/// The version of every payload this build writes.
-pub const PAYLOAD_VERSION: u8 = 1;
-
 /// The longest payload of a block, unpacked: 16 MiB, room for a keyframe of [`tiltyard_engine`]'s actor limit.
 pub const RAW_BYTES_MAX: u32 = 16 << 20;
 
@@ -81,6 +78,13 @@ impl Kind {
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+
+    /// The version of its payload that this build writes and reads.
+    #[must_use]
+    pub const fn version(self) -> u8 {
+        // A report of version 1 had sixteen bytes without a meaning.
+        if matches!(self, Self::Report) { 2 } else { 1 }
     }
 
     /// The kind's name, as reports print it.
@@ -314,7 +318,7 @@ fn put(out: &mut Vec<u8>, label: Label, codec: Codec, raw_bytes: usize, stored: 
     let header = BlockHeader {
         kind: label.kind as u8,
         codec: codec as u8,
-        version: PAYLOAD_VERSION,
+        version: label.kind.version(),
         epoch: label.epoch,
         first_tick: label.first_tick,
         tick_count: label.tick_count,

@@ -3,11 +3,13 @@
 //! ```text
 //! at  size  field
 //!  0     8  magic 8b 54 59 52 0d 0a 1a 0a ("TYR", and line ends that a text transfer would change)
-//!  8     2  version, 1
+//!  8     2  version, 2
 //! 10     2  tick rate in Hz
 //! 12     4  length of the whole head, its CRC included
 //! 16    16  protocol hash
-//! 32    16  hash of the game's tables
+//! 32     1  length of the game's name
+//! 33     1  length of the mode's name
+//! 34    14  zeros
 //! 48     8  battle id
 //! 56     8  seed
 //! 64     8  start, Unix time in milliseconds
@@ -16,10 +18,13 @@
 //! 78     2  length of the build's name
 //! 80     4  length of the spec
 //! 84     …  the build's name, UTF-8
+//!  …     …  the game's name, the mode's name, UTF-8
 //!  …     …  for each seat: 1 byte length, the player's name in UTF-8
 //!  …     …  the spec: setup, terms and roster, in the engine's encoding
 //!  …     4  CRC-32 (IEEE) of everything before it
 //! ```
+//!
+//! Version 1 had 16 bytes without a meaning from 32 on, and no names of game and mode.
 
 use thiserror::Error;
 
@@ -28,8 +33,8 @@ use crate::bytes::{Cursor, length_u32};
 /// The eight bytes a recording begins with.
 pub const MAGIC: [u8; 8] = [0x8b, b'T', b'Y', b'R', 0x0d, 0x0a, 0x1a, 0x0a];
 
-/// The version of the file format this build writes and reads.
-pub const FORMAT_VERSION: u16 = 1;
+/// The version of the file format that this build writes; it reads this and all before.
+pub const FORMAT_VERSION: u16 = 2;
 
 /// Bytes of the head before its texts.
 pub const FIXED_BYTES: usize = 84;
@@ -43,12 +48,19 @@ pub const SEAT_NAME_BYTES_MAX: usize = 32;
 /// The longest name of a build in bytes.
 pub const BUILD_NAME_BYTES_MAX: usize = 64;
 
+/// The longest name of a game or a mode in bytes.
+pub const GAME_NAME_BYTES_MAX: usize = 64;
+
 /// The longest spec in bytes.
 pub const SPEC_BYTES_MAX: usize = 1 << 20;
 
 /// The longest head in bytes.
-pub const HEADER_BYTES_MAX: usize =
-    FIXED_BYTES + BUILD_NAME_BYTES_MAX + SEATS_MAX * (1 + SEAT_NAME_BYTES_MAX) + SPEC_BYTES_MAX + 4;
+pub const HEADER_BYTES_MAX: usize = FIXED_BYTES
+    + BUILD_NAME_BYTES_MAX
+    + 2 * GAME_NAME_BYTES_MAX
+    + SEATS_MAX * (1 + SEAT_NAME_BYTES_MAX)
+    + SPEC_BYTES_MAX
+    + 4;
 
 /// The head of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +69,10 @@ pub struct Header {
     pub rate_hz: u16,
     /// What game, in which version: a build with another hash cannot simulate the recording.
     pub protocol_hash: [u8; 16],
-    /// Content hash of the game's tables; zeros if it has none.
-    pub tables_hash: [u8; 16],
+    /// The game's name, at most [`GAME_NAME_BYTES_MAX`] bytes; empty in a file of version 1.
+    pub game: String,
+    /// The mode's name, as the game's name; empty if nobody chose one.
+    pub mode: String,
     /// The battle's id.
     pub battle: u64,
     /// The battle's seed.
@@ -123,7 +137,7 @@ impl Header {
         if magic != MAGIC {
             return Err(HeaderError::Magic);
         }
-        if found != FORMAT_VERSION {
+        if !(1..=FORMAT_VERSION).contains(&found) {
             return Err(HeaderError::Version { found, known: FORMAT_VERSION });
         }
         match usize::try_from(length) {
@@ -147,14 +161,20 @@ impl Header {
             return Err(HeaderError::Checksum);
         }
         let mut fields = Cursor::new(covered);
-        let mut skip_and_rate = || {
-            fields.bytes(10)?;
-            let rate_hz = fields.u16()?;
+        let mut first = || {
+            fields.bytes(8)?;
+            let (version, rate_hz) = (fields.u16()?, fields.u16()?);
             fields.bytes(4)?;
-            Some((rate_hz, fields.array()?, fields.array()?, [fields.u64()?, fields.u64()?, fields.u64()?]))
+            let (protocol_hash, names) = (fields.array()?, fields.array::<16>()?);
+            Some((version, rate_hz, protocol_hash, names, [fields.u64()?, fields.u64()?, fields.u64()?]))
         };
-        let (rate_hz, protocol_hash, tables_hash, [battle, seed, start_unix_ms]) =
-            skip_and_rate().ok_or(HeaderError::Torn)?;
+        let (version, rate_hz, protocol_hash, names, [battle, seed, start_unix_ms]) =
+            first().ok_or(HeaderError::Torn)?;
+        let (game_bytes, mode_bytes) = match names {
+            _ if version == 1 => (0, 0),
+            [game, mode, zeros @ ..] if zeros == [0; 14] => (game, mode),
+            _ => return Err(HeaderError::Bounds { what: "reserved bytes" }),
+        };
         let mut counts = || Some((fields.u32()?, fields.u16()?, fields.u16()?, fields.u32()?));
         let (part, seats, build_bytes, spec_bytes) = counts().ok_or(HeaderError::Torn)?;
         if rate_hz == 0 {
@@ -164,6 +184,10 @@ impl Header {
         let seats = capped(u32::from(seats), SEATS_MAX, "seat count")?;
         let spec_bytes = capped(spec_bytes, SPEC_BYTES_MAX, "spec")?;
         let build = text(fields.bytes(build_bytes), "build name")?;
+        let game_bytes = capped(u32::from(game_bytes), GAME_NAME_BYTES_MAX, "game name")?;
+        let mode_bytes = capped(u32::from(mode_bytes), GAME_NAME_BYTES_MAX, "mode name")?;
+        let game = text(fields.bytes(game_bytes), "game name")?;
+        let mode = text(fields.bytes(mode_bytes), "mode name")?;
         let mut seat_names = Vec::with_capacity(seats);
         for _ in 0..seats {
             let bytes = fields.u8().ok_or(HeaderError::Bounds { what: "seat name" })?;
@@ -177,7 +201,8 @@ impl Header {
         Ok(Self {
             rate_hz,
             protocol_hash,
-            tables_hash,
+            game,
+            mode,
             battle,
             seed,
             start_unix_ms,
@@ -196,18 +221,23 @@ impl Header {
         let within = |held: bool, what| if held { Ok(()) } else { Err(HeaderError::Bounds { what }) };
         within(self.rate_hz > 0, "tick rate")?;
         within(self.build.len() <= BUILD_NAME_BYTES_MAX, "build name")?;
+        within(self.game.len() <= GAME_NAME_BYTES_MAX, "game name")?;
+        within(self.mode.len() <= GAME_NAME_BYTES_MAX, "mode name")?;
         within(self.seat_names.len() <= SEATS_MAX, "seat count")?;
         within(self.seat_names.iter().all(|name| name.len() <= SEAT_NAME_BYTES_MAX), "seat name")?;
         within(self.spec.len() <= SPEC_BYTES_MAX, "spec")?;
         let names: usize = self.seat_names.iter().map(|name| 1 + name.len()).sum();
-        let length = FIXED_BYTES + self.build.len() + names + self.spec.len() + 4;
+        let texts = self.build.len() + self.game.len() + self.mode.len() + names;
+        let length = FIXED_BYTES + texts + self.spec.len() + 4;
         let mut out = Vec::with_capacity(length);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
         out.extend_from_slice(&self.rate_hz.to_le_bytes());
         out.extend_from_slice(&length_u32(length).to_le_bytes());
         out.extend_from_slice(&self.protocol_hash);
-        out.extend_from_slice(&self.tables_hash);
+        let lengths = [&self.game, &self.mode].map(|name| u8::try_from(name.len()).expect("at most 64"));
+        out.extend_from_slice(&lengths);
+        out.extend_from_slice(&[0; 14]);
         out.extend_from_slice(&self.battle.to_le_bytes());
         out.extend_from_slice(&self.seed.to_le_bytes());
         out.extend_from_slice(&self.start_unix_ms.to_le_bytes());
@@ -215,7 +245,9 @@ impl Header {
         out.extend_from_slice(&(self.seat_names.len() as u16).to_le_bytes());
         out.extend_from_slice(&(self.build.len() as u16).to_le_bytes());
         out.extend_from_slice(&length_u32(self.spec.len()).to_le_bytes());
-        out.extend_from_slice(self.build.as_bytes());
+        for name in [&self.build, &self.game, &self.mode] {
+            out.extend_from_slice(name.as_bytes());
+        }
         for name in &self.seat_names {
             out.push(name.len() as u8);
             out.extend_from_slice(name.as_bytes());
@@ -248,7 +280,8 @@ mod tests {
         Header {
             rate_hz: 30,
             protocol_hash: [3; 16],
-            tables_hash: [4; 16],
+            game: "joust".to_owned(),
+            mode: "tilt".to_owned(),
             battle: 17,
             seed: 42,
             start_unix_ms: 1_700_000_000_000,
@@ -264,6 +297,8 @@ mod tests {
         let empty = Header { build: String::new(), seat_names: Vec::new(), spec: Vec::new(), ..header() };
         let full = Header {
             build: "b".repeat(BUILD_NAME_BYTES_MAX),
+            game: "g".repeat(GAME_NAME_BYTES_MAX),
+            mode: "m".repeat(GAME_NAME_BYTES_MAX),
             seat_names: vec!["n".repeat(SEAT_NAME_BYTES_MAX); SEATS_MAX],
             spec: vec![9; SPEC_BYTES_MAX],
             ..header()
@@ -279,6 +314,8 @@ mod tests {
         let check = |header: &Header, what| assert_eq!(header.to_bytes(), Err(HeaderError::Bounds { what }));
         check(&Header { rate_hz: 0, ..header() }, "tick rate");
         check(&Header { build: "b".repeat(BUILD_NAME_BYTES_MAX + 1), ..header() }, "build name");
+        check(&Header { game: "g".repeat(GAME_NAME_BYTES_MAX + 1), ..header() }, "game name");
+        check(&Header { mode: "m".repeat(GAME_NAME_BYTES_MAX + 1), ..header() }, "mode name");
         check(&Header { seat_names: vec![String::new(); SEATS_MAX + 1], ..header() }, "seat count");
         check(&Header { seat_names: vec!["n".repeat(SEAT_NAME_BYTES_MAX + 1)], ..header() }, "seat name");
         check(&Header { spec: vec![0; SPEC_BYTES_MAX + 1], ..header() }, "spec");
@@ -300,8 +337,10 @@ mod tests {
     #[test]
     fn other_files_and_other_versions_are_named() {
         let mut bytes = header().to_bytes().expect("within bounds");
-        bytes[8] = 2;
-        assert_eq!(Header::parse(&bytes), Err(HeaderError::Version { found: 2, known: 1 }));
+        for (byte, found) in [(0, 0), (3, 3)] {
+            bytes[8] = byte;
+            assert_eq!(Header::parse(&bytes), Err(HeaderError::Version { found, known: 2 }));
+        }
         bytes[0] = b'P';
         assert_eq!(Header::parse(&bytes), Err(HeaderError::Magic));
     }
@@ -322,6 +361,10 @@ mod tests {
         check(76, &[2, 0], "header length");
         check(76, &[0xff, 0xff], "seat count");
         check(78, &[65, 0], "build name");
+        check(32, &[65], "game name");
+        check(33, &[65], "mode name");
+        check(34, &[1], "reserved bytes");
+        check(47, &[1], "reserved bytes");
         check(80, &[4, 0, 0, 0], "spec");
         check(80, &[0xff; 4], "spec");
         check(12, &[0xff; 4], "header length");

@@ -9,7 +9,8 @@
 //! let header = Header {
 //!     rate_hz: 30,
 //!     protocol_hash: [7; 16],
-//!     tables_hash: [0; 16],
+//!     game: "joust".to_owned(),
+//!     mode: "tilt".to_owned(),
 //!     battle: 1,
 //!     seed: 42,
 //!     start_unix_ms: 1_700_000_000_000,
@@ -83,12 +84,12 @@ pub use ending::{
 pub use file::{Durable, FileWriter, SyncSink};
 pub use fork::{Fork, ForkError, fork};
 pub use format::{
-    BLOCK_HEADER_BYTES, BLOCK_TICKS_MAX, BlockHeader, BlockHeaderError, Codec, Kind, Label, PAYLOAD_VERSION,
-    RATIO_MAX, RAW_BYTES_MAX, STORED_BYTES_MAX, SYNC, UnpackError, put_block, put_raw_block, unpack,
+    BLOCK_HEADER_BYTES, BLOCK_TICKS_MAX, BlockHeader, BlockHeaderError, Codec, Kind, Label, RATIO_MAX,
+    RAW_BYTES_MAX, STORED_BYTES_MAX, SYNC, UnpackError, put_block, put_raw_block, unpack,
 };
 pub use header::{
-    BUILD_NAME_BYTES_MAX, FIXED_BYTES, FORMAT_VERSION, HEADER_BYTES_MAX, Header, HeaderError, MAGIC,
-    SEAT_NAME_BYTES_MAX, SEATS_MAX, SPEC_BYTES_MAX,
+    BUILD_NAME_BYTES_MAX, FIXED_BYTES, FORMAT_VERSION, GAME_NAME_BYTES_MAX, HEADER_BYTES_MAX, Header,
+    HeaderError, MAGIC, SEAT_NAME_BYTES_MAX, SEATS_MAX, SPEC_BYTES_MAX,
 };
 pub use payload::{EVENTS_BYTES_MAX, Events, PARTS_MAX, RECORD_BYTES_MAX, StateHashes, TickRecords};
 pub use player::Player;

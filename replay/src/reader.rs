@@ -10,9 +10,7 @@ use std::io::{self, Read};
 use thiserror::Error;
 
 use crate::ending::{End, IndexEntry, parse_index};
-use crate::format::{
-    BLOCK_HEADER_BYTES, BlockHeader, BlockHeaderError, Kind, PAYLOAD_VERSION, UnpackError, unpack,
-};
+use crate::format::{BLOCK_HEADER_BYTES, BlockHeader, BlockHeaderError, Kind, UnpackError, unpack};
 use crate::header::{FIXED_BYTES, Header, HeaderError, MAGIC};
 use crate::ledger::Ledger;
 use crate::payload::{Events, StateHashes, TickRecords};
@@ -82,7 +80,7 @@ pub enum ReadError {
         error: UnpackError,
     },
     /// A known kind in a version this build does not know.
-    #[error("{} at offset {offset} has version {found}, this build reads {PAYLOAD_VERSION}", kind.name())]
+    #[error("{} at offset {offset} has version {found}, this build reads {}", kind.name(), kind.version())]
     Version {
         /// Where the block begins.
         offset: u64,
@@ -481,7 +479,7 @@ const fn block_bytes(header: &BlockHeader) -> usize {
 /// Checks version and order of a block; nothing for a kind of a later build.
 fn admit(sequence: &mut Sequence, header: &BlockHeader, offset: u64) -> Result<Option<Kind>, ReadError> {
     let Some(kind) = Kind::from_number(header.kind) else { return Ok(None) };
-    if header.version != PAYLOAD_VERSION {
+    if header.version != kind.version() {
         return Err(ReadError::Version { offset, kind, found: header.version });
     }
     sequence.accept(kind, header).map_err(|error| ReadError::Order { offset, error })?;

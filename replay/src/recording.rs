@@ -196,10 +196,7 @@ impl<S: Read + Seek> Recording<S> {
         let mut head = [0; BLOCK_HEADER_BYTES];
         self.source.read_exact(&mut head).map_err(|error| failed(&error, offset))?;
         let Ok(header) = BlockHeader::parse(&head) else { return Ok(None) };
-        if header.kind != kind as u8
-            || header.version != crate::PAYLOAD_VERSION
-            || !fits(header.block_bytes())
-        {
+        if header.kind != kind as u8 || header.version != kind.version() || !fits(header.block_bytes()) {
             return Ok(None);
         }
         // The file is at least this long, so that it is no claim any more.

@@ -11,9 +11,8 @@
 //!  4     1  1 if a hash of it is recorded, and 2 more if none was computed
 //!  5     8  the recorded hash, or 0
 //! 13     8  the hash that was computed, or 0
-//! 21    16  content hash of the tables of the build that computed it
-//! 37     1  length of its name, at most 64
-//! 38     …  its name, UTF-8
+//! 21     1  length of the name of who computed it, at most 64
+//! 22     …  the name, UTF-8: a build, a client, a node
 //!  …     …  what was found, in words: UTF-8 without control characters, at most 4,096 bytes
 //! ```
 
@@ -42,9 +41,7 @@ pub struct Report {
     pub recorded_hash: Option<u64>,
     /// The hash that was computed; nothing if the tick could not be.
     pub simulated_hash: Option<u64>,
-    /// Content hash of the tables of the build that computed it; zeros if its game has none.
-    pub tables_hash: [u8; 16],
-    /// The build that computed it.
+    /// Who computed it: a build, or what is known of a client or a node.
     pub build: String,
     /// What it found, in words.
     pub text: String,
@@ -53,10 +50,10 @@ pub struct Report {
 impl Report {
     /// What to say of a first difference.
     #[must_use]
-    pub fn of(first: &FirstDivergence, tables_hash: [u8; 16], build: &str) -> Self {
+    pub fn of(first: &FirstDivergence, build: &str) -> Self {
         let FirstDivergence { tick, recorded_hash, simulated_hash, .. } = *first;
         let (build, text, simulated_hash) = (build.to_owned(), first.to_string(), Some(simulated_hash));
-        Self { tick, recorded_hash, simulated_hash, tables_hash, build, text }
+        Self { tick, recorded_hash, simulated_hash, build, text }
     }
 
     /// Reads a payload, or nothing if it is above a cap, no text, or text that would move a terminal's cursor.
@@ -75,7 +72,6 @@ impl Report {
         if known & !(RECORDED | NOT_COMPUTED) != 0 {
             return None;
         }
-        let tables_hash = cursor.array()?;
         let length = usize::from(cursor.u8()?);
         let build = cursor.bytes(length).filter(|_| length <= BUILD_NAME_BYTES_MAX)?;
         let text = Some(cursor.rest()).filter(|text| text.len() <= REPORT_TEXT_BYTES_MAX)?;
@@ -84,7 +80,7 @@ impl Report {
             (!text.contains(char::is_control)).then(|| text.to_owned())
         };
         let (build, text) = (words(build)?, words(text)?);
-        Some(Self { tick, recorded_hash, simulated_hash, tables_hash, build, text })
+        Some(Self { tick, recorded_hash, simulated_hash, build, text })
     }
 
     /// The payload; texts above their caps, and control characters in them, are left out.
@@ -100,7 +96,6 @@ impl Report {
         out.push(recorded | if self.simulated_hash.is_some() { 0 } else { NOT_COMPUTED });
         out.extend_from_slice(&self.recorded_hash.unwrap_or(0).to_le_bytes());
         out.extend_from_slice(&self.simulated_hash.unwrap_or(0).to_le_bytes());
-        out.extend_from_slice(&self.tables_hash);
         out.push(u8::try_from(build.len()).expect("it was cut to its cap"));
         out.extend_from_slice(build.as_bytes());
         out.extend_from_slice(words(&self.text, REPORT_TEXT_BYTES_MAX).as_bytes());
@@ -157,7 +152,6 @@ pub fn write_claim<W: Write>(
         tick,
         recorded_hash: Some(recorded_hash),
         simulated_hash: Some(claimed_hash),
-        tables_hash: [0; 16],
         build: client.to_owned(),
         text,
     };
@@ -200,14 +194,13 @@ mod tests {
             tick: 7,
             recorded_hash: Some(3),
             simulated_hash: Some(4),
-            tables_hash: [5; 16],
             build: "a build".to_owned(),
             text: "é".repeat(REPORT_TEXT_BYTES_MAX / 2),
         };
         let payload = report.to_payload();
         assert_eq!(Report::parse(&payload), Some(report.clone()));
         assert_eq!(Report::parse(&[&payload[..], b"x"].concat()), None, "a byte more than the cap");
-        (0..38 + report.build.len()).for_each(|cut| assert_eq!(Report::parse(&payload[..cut]), None));
+        (0..22 + report.build.len()).for_each(|cut| assert_eq!(Report::parse(&payload[..cut]), None));
         let long = Report { text: "é".repeat(REPORT_TEXT_BYTES_MAX) + "\u{1b}[2J", ..report.clone() };
         assert_eq!(Report::parse(&long.to_payload()), Some(report.clone()));
         let uncomputed = Report { simulated_hash: None, ..report.clone() };

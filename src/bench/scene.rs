@@ -146,7 +146,8 @@ impl<G: Game> Played<G> {
         let header = Header {
             rate_hz,
             protocol_hash: registry.protocol_hash::<G>().0,
-            tables_hash: [0; 16],
+            game: G::NAME.to_owned(),
+            mode: String::new(),
             battle: 1,
             seed: self.spec.terms.seed,
             start_unix_ms: 0,

@@ -12,6 +12,7 @@ use tiltyard_replay::{
 };
 
 use super::diff::address_to_json;
+use super::info;
 use super::open::open;
 use super::verify::{divergence_to_json, verify_file};
 use crate::exit::Exit;
@@ -28,7 +29,7 @@ pub(super) fn write(
     let recording = open(path)?;
     let (tick, bytes) = match (&verdict.first_divergence, &verdict.stopped) {
         (Some(first), _) => {
-            let report = Report::of(first, [0; 16], crate::BUILD);
+            let report = Report::of(first, crate::BUILD);
             (first.tick, write_divergence(recording, first, &report, Vec::new())?)
         }
         (None, Some(PlayError::Simulate(error))) => {
@@ -37,7 +38,6 @@ pub(super) fn write(
                 tick,
                 recorded_hash: Recording::open(&recording)?.hash_of(tick)?,
                 simulated_hash: None,
-                tables_hash: [0; 16],
                 build: crate::BUILD.to_owned(),
                 text: error.to_string(),
             };
@@ -64,6 +64,7 @@ pub(super) fn run<G: Game>(output: Output, path: &Path) -> anyhow::Result<Exit> 
     let mut table = Table::new(["report", &shown]);
     let mut row = |what: &str, value: String| table.row([what.to_owned(), value]);
     row("battle", format!("{}, seed {}", hash(header.battle), hash(header.seed)));
+    row("game", info::game_of(header));
     row("recorded", format!("{} by {}", utc(header.start_unix_ms), header.build));
     let ticks = summary.tick_range.map_or("none".to_owned(), |(first, last)| format!("{first} to {last}"));
     row("ticks", ticks);
@@ -75,7 +76,7 @@ pub(super) fn run<G: Game>(output: Output, path: &Path) -> anyhow::Result<Exit> 
         None => row("found by", "nobody: this is no report".to_owned()),
     }
     let says = match (&now.verdict, first) {
-        (Err(error), _) => error.clone(),
+        (Err(error), _) => error.text.clone(),
         (Ok(_), Some(first)) => first.to_string(),
         (Ok(verdict), None) if verdict.verified => "nothing: it comes to every recorded state".to_owned(),
         (Ok(verdict), None) => match &verdict.stopped {
@@ -97,7 +98,8 @@ pub(super) fn run<G: Game>(output: Output, path: &Path) -> anyhow::Result<Exit> 
         "seed": hash(header.seed),
         "recorded_by": header.build,
         "protocol_hash": hex(&header.protocol_hash),
-        "tables_hash": hex(&header.tables_hash),
+        "game": header.game,
+        "mode": header.mode,
         "ticks": summary.tick_range.map(|(first, last)| [first, last]),
         "found": summary.report.as_ref().map(report_to_json),
         "now": first.map(divergence_to_json),
@@ -115,7 +117,6 @@ fn report_to_json(report: &Report) -> Value {
         "recorded_hash": report.recorded_hash.map(|hash| hex(&hash.to_be_bytes())),
         "computed_hash": report.simulated_hash.map(|hash| hex(&hash.to_be_bytes())),
         "build": report.build,
-        "tables_hash": hex(&report.tables_hash),
         "text": report.text,
     })
 }

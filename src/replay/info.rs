@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use tiltyard_engine::{Game, Outcome, Registry};
-use tiltyard_replay::{Ended, Kind, Playable, Summary};
+use tiltyard_replay::{Ended, Header, Kind, Playable, Summary};
 
 use super::open::open;
 use crate::exit::Exit;
@@ -37,6 +37,8 @@ pub(super) fn run<G: Game>(output: Output, path: &Path) -> anyhow::Result<Exit> 
         "start_unix_ms": header.start_unix_ms,
         "part": header.part,
         "build": header.build,
+        "game": header.game,
+        "mode": header.mode,
         "rate_hz": header.rate_hz,
         "protocol_hash": hex(&header.protocol_hash),
         "seats": header.seat_names,
@@ -75,6 +77,7 @@ fn describe<G: Game>(path: &Path, summary: &Summary, playable: Playable) -> Stri
             header.part
         ),
     );
+    row("game", game_of(header));
     row("began", utc(header.start_unix_ms));
     row("written by", header.build.clone());
     row("players", header.seat_names.join(", "));
@@ -105,11 +108,23 @@ fn describe<G: Game>(path: &Path, summary: &Summary, playable: Playable) -> Stri
         "this build can",
         match playable {
             Playable::Simulate => "compute it again".to_owned(),
-            Playable::Snapshots => "show its snapshots only: it is of another game or version".to_owned(),
-            Playable::List => format!("list it only: it is of another game or version than {}", G::NAME),
+            Playable::Snapshots => {
+                "list it only, as it is of another game or version; it has snapshots that builds to come can show"
+                    .to_owned()
+            }
+            Playable::List => format!("list it only: it is of another game or version than this {}", G::NAME),
         },
     );
     table.to_string()
+}
+
+/// Which game a recording is of, and which of its modes.
+pub(super) fn game_of(header: &Header) -> String {
+    match (header.game.as_str(), header.mode.as_str()) {
+        ("", _) => "not named: recorded before names were".to_owned(),
+        (game, "") => game.to_owned(),
+        (game, mode) => format!("{game}, mode {mode}"),
+    }
 }
 
 pub(super) fn outcome_to_json(outcome: &Outcome) -> Value {

@@ -28,7 +28,7 @@ use tiltyard_engine::Game;
 use self::follow::FollowArgs;
 use self::play::PlayArgs;
 pub(crate) use self::verify::bytes_of;
-pub use self::verify::{Checked, verify_all, verify_file};
+pub use self::verify::{Checked, Unverified, verify_all, verify_file};
 use crate::config::Config;
 use crate::exit::{Exit, Usage};
 use crate::output::Output;

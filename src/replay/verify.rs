@@ -9,21 +9,30 @@ use std::time::Instant;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use tiltyard_engine::{ActorId, Game};
-use tiltyard_replay::{FirstDivergence, OnDamage, PlayError, Verdict, verify};
+use tiltyard_replay::{FirstDivergence, OnDamage, PlayError, Reader, SimulateError, Verdict, verify};
 
-use super::explain;
 use super::open::open;
+use super::{explain, info};
 use crate::exit::Exit;
 use crate::output::{Output, Table};
 use crate::text::hex;
+
+/// Why a recording could not be computed at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unverified {
+    /// In words.
+    pub text: String,
+    /// It is whole as far as one can see, and of another game or version than this build: listed, not simulated.
+    pub is_foreign: bool,
+}
 
 /// What came of one recording.
 #[derive(Debug)]
 pub struct Checked {
     /// The file.
     pub path: PathBuf,
-    /// What was found; the error when it could not even begin.
-    pub verdict: Result<Verdict, String>,
+    /// What was found, or why it could not even begin.
+    pub verdict: Result<Verdict, Unverified>,
     /// How long it took.
     pub seconds: f64,
 }
@@ -59,7 +68,8 @@ impl Checked {
                 "cut_bytes": 0,
                 "first_divergence": null,
                 "times_realtime": 0.0,
-                "error": error,
+                "playable": error.is_foreign.then_some("list"),
+                "error": error.text,
             }),
         }
     }
@@ -69,7 +79,7 @@ impl Checked {
         let path = self.path.display();
         let verdict = match &self.verdict {
             Ok(verdict) => verdict,
-            Err(error) => return Some(format!("{path}: {error}")),
+            Err(error) => return Some(format!("{path}: {}", error.text)),
         };
         let mut remarks = Vec::new();
         if verdict.cut_bytes > 0 {
@@ -92,11 +102,28 @@ impl Checked {
 /// Verifies one recording; `progress` hears how many bytes were read.
 pub fn verify_file<G: Game>(path: &Path, on_damage: OnDamage, mut progress: impl FnMut(u64)) -> Checked {
     let started = Instant::now();
-    let verdict = open(path).map_err(|error| format!("{:#}", error.root_cause())).and_then(|file| {
-        let verdict = verify::<G>(BufReader::new(file), on_damage, |at| progress(at.bytes));
-        verdict.map_err(|error| error.to_string())
+    let unreadable = |text| Unverified { text, is_foreign: false };
+    let verdict = open(path).map_err(|error| unreadable(format!("{:#}", error.root_cause())));
+    let verdict = verdict.and_then(|file| {
+        let verdict = verify::<G>(BufReader::new(&file), on_damage, |at| progress(at.bytes));
+        verdict.map_err(|error| match error {
+            PlayError::Simulate(SimulateError::Foreign { .. }) => foreign::<G>(path, &error),
+            error => unreadable(error.to_string()),
+        })
     });
     Checked { path: path.to_owned(), verdict, seconds: started.elapsed().as_secs_f64() }
+}
+
+/// What is to be said of a recording that another game, or another version of this one, made.
+fn foreign<G: Game>(path: &Path, error: &PlayError) -> Unverified {
+    let header =
+        open(path).ok().and_then(|file| Some(Reader::open(file, OnDamage::Stop).ok()?.header().clone()));
+    let of = header.map_or_else(String::new, |header| {
+        format!("game {}, recorded by {}: ", info::game_of(&header), header.build)
+    });
+    let own = G::NAME;
+    let text = format!("{of}this build of {own} can list it and cannot compute it; {error}");
+    Unverified { text, is_foreign: true }
 }
 
 /// Verifies recordings on all cores and answers in their order; the bar moves by bytes.
@@ -189,6 +216,7 @@ fn table_of(checked: &[Checked]) -> Table {
             Ok(verdict) if verdict.verified => "verified",
             Ok(verdict) if verdict.first_divergence.is_some() => "DIVERGED",
             Ok(_) => "DAMAGED",
+            Err(error) if error.is_foreign => "OF ANOTHER GAME",
             Err(_) => "UNREADABLE",
         };
         let path = file.path.display().to_string();

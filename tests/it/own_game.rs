@@ -133,7 +133,13 @@ fn the_page_is_walked_on_real_sockets() {
     // The stock program, which is of another game, does not take them for its own.
     let path = Path::new(program.path()).join(files[0]["path"].as_str().expect("a path"));
     let (code, other) = Program::new().json(&format!("replay verify {}", path.display()));
-    assert_eq!((code, &other["files"][0]["verified"]), (1, &false.into()), "{other}");
+    let file = &other["files"][0];
+    assert_eq!((code, &file["verified"], &file["playable"]), (1, &false.into(), &"list".into()), "{other}");
+    let error = file["error"].as_str().expect("a reason");
+    let says = "game duel, mode duel, recorded by tiltyard 0.1.0: this build of skirmish can list it";
+    assert!(error.contains(says), "{error}");
+    let (code, listed) = Program::new().json(&format!("replay info {}", path.display()));
+    assert_eq!((code, &listed["game"], &listed["playable"]), (0, &"duel".into(), &"list".into()), "{listed}");
     assert!(commands.is_empty(), "{PAGE} shows what nobody runs: {commands:?}");
     // What is left beside the walk runs in this very binary.
     let tests = page.lines().filter(|line| line.starts_with("    cargo test ")).collect::<Vec<_>>();

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
 use tiltyard_battle::{Client, Outgoing, QUEUE_MAX, REPORT_EXTENSION, Recorder, Room, RoomSettings};
-use tiltyard_engine::{Registry, Seat, StateHash, Tick};
+use tiltyard_engine::{Game as _, Registry, Seat, StateHash, Tick};
 use tiltyard_netcode::message::{Desync, ToServer};
 use tiltyard_netcode::{BattleId, ConnectionId, Epoch, Feed};
 use tiltyard_replay::{Ended, Header, OnDamage, Settings, Summary, verify};
@@ -19,7 +19,8 @@ pub(crate) fn header(battle: u64, humans: u16) -> Header {
     Header {
         rate_hz: 30,
         protocol_hash: Registry::of::<Pushing>().unwrap().protocol_hash::<Pushing>().0,
-        tables_hash: [0; 16],
+        game: Pushing::NAME.to_owned(),
+        mode: "pushing".to_owned(),
         battle,
         seed: 5,
         start_unix_ms: 0,

@@ -115,7 +115,6 @@ fn ends_and_heads_that_differ_are_named() {
     assert_eq!(other(|_, spec| spec.roster.seats[3].loadout = 9), ["seat 3"]);
     assert_eq!(other(|_, spec| spec.roster.seats.truncate(7)), ["number of seats"]);
     assert_eq!(other(|header, _| header.protocol_hash = [1; 16]), ["protocol hash"]);
-    assert_eq!(other(|header, _| header.tables_hash = [1; 16]), ["tables hash"]);
     assert!(other(|header, _| header.build = "another".to_owned()).is_empty(), "its one record is none");
 }
 

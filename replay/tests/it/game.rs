@@ -128,7 +128,8 @@ pub(crate) fn head(spec: &BattleSpec<Joust>) -> Header {
     Header {
         rate_hz: spec.terms.rate.hz(),
         protocol_hash: registry.protocol_hash::<Joust>().0,
-        tables_hash: [0; 16],
+        game: Joust::NAME.to_owned(),
+        mode: "joust".to_owned(),
         battle: 1,
         seed: spec.terms.seed,
         start_unix_ms: 0,

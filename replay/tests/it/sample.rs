@@ -11,7 +11,8 @@ pub(crate) fn header() -> Header {
     Header {
         rate_hz: 10,
         protocol_hash: [7; 16],
-        tables_hash: [0; 16],
+        game: "joust".to_owned(),
+        mode: "tilt".to_owned(),
         battle: 5,
         seed: 11,
         start_unix_ms: 1_700_000_000_000,

@@ -15,7 +15,8 @@ fn minute_of(name: &str) -> Vec<u8> {
     let header = Header {
         rate_hz: spec.terms.rate.hz(),
         protocol_hash: registry.protocol_hash::<Skirmish>().0,
-        tables_hash: [0; 16],
+        game: "joust".to_owned(),
+        mode: String::new(),
         battle: 1,
         seed: spec.terms.seed,
         start_unix_ms: 0,
