@@ -42,6 +42,7 @@ mod node;
 mod outbox;
 mod pacer;
 mod placement;
+mod recorder;
 mod recording;
 mod recovery;
 mod room;
@@ -56,8 +57,9 @@ pub use broadcast::{Outgoing, Way};
 pub use identity::{IdentityError, PUBLIC_KEY_EXTENSION, parse_key};
 pub use mishap::{Mishap, REPORT_BYTES_MAX, REPORT_EXTENSION};
 pub use node::{Node, NodeConfig, NodeError, NodeReport};
+pub use recorder::SEAL_EXTENSION;
 pub use recording::{
-    QUEUE_MAX, REPORTS_MAX, Recorder, RecorderHandle, RecordingCounters, RoomRecording, SEAL_EXTENSION, Then,
+    QUEUE_MAX, REPORTS_MAX, Recorder, RecorderHandle, RecordingCounters, RoomRecording, Then,
 };
 pub use room::{Room, RoomCounters, RoomEnd, RoomSettings};
 pub use seats::Client;

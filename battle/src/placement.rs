@@ -221,8 +221,8 @@ impl<G: Game> Placement<G> {
 
     /// A battle that was released is somebody else's now: neither its result nor its recording is ours to tell.
     fn disown(&self, battle: BattleId, epoch: Epoch) {
-        let path = self.recorder.path(battle.0, epoch.0);
-        let removed = self.outbox.forget(battle, epoch).and_then(|()| std::fs::remove_file(path));
+        let removed =
+            self.outbox.forget(battle, epoch).and_then(|()| self.recorder.remove(battle.0, epoch.0));
         if let Err(error) = removed {
             warn!(%battle, %error, "what a released battle left could not be removed");
         }

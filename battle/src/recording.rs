@@ -1,50 +1,40 @@
 //! Recording: battles hand over their ticks, one thread of the node writes them to disk.
 //!
-//! The queue between them is bounded. A battle never waits for it: when it is full, or the disk refuses, that
-//! battle's recording is incomplete from there on, which is counted, and the battle goes on. The thread closes a
-//! frame about every second of a battle and syncs what it wrote in groups.
+//! The queue between them is bounded. A battle never waits for it: when it is full, that battle's recording is
+//! incomplete from there on, which is counted, and the battle goes on. What the thread does is [`crate::recorder`]'s.
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use tiltyard_cluster::BattleId;
-use tiltyard_replay::{Ended, FileWriter, Header, Sealed, Settings, Signer, Statement, WriteError};
-use tracing::{error, info, warn};
+use tiltyard_replay::{Ended, Header, Sealed, Settings, Signer};
+use tracing::warn;
 
 use crate::mishap::Mishap;
+use crate::recorder::{RECORDING_EXTENSION, WriterThread, create_file};
 
 /// Jobs that may wait for the recording thread: about 20 s of 200 battles at 30 Hz would be 120,000; what is above
 /// this many makes recordings incomplete.
 pub const QUEUE_MAX: usize = 16_384;
 
-/// What the file name of a recording's seal ends in, instead of `replay`.
-pub const SEAL_EXTENSION: &str = "seal";
-
 /// Reports that are written of one battle at most.
 pub const REPORTS_MAX: u8 = 4;
-
-/// How often written frames are synced to the disk.
-pub(crate) const SYNC_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How many ticks a killed process may lose: so often the open frame is written ahead of its end.
-const CHECKPOINT_TICKS: u32 = 3;
 
 /// Which recording is meant. A battle that comes back under a higher epoch gets one of its own, perhaps before the
 /// older one is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    battle: BattleId,
-    epoch: u32,
+pub(crate) struct Key {
+    pub(crate) battle: BattleId,
+    pub(crate) epoch: u32,
 }
 
 /// What the recording thread is asked to do.
-enum Job {
+pub(crate) enum Job {
     Open {
         key: Key,
         path: PathBuf,
@@ -94,6 +84,8 @@ pub struct RecordingCounters {
     pub incomplete: AtomicU64,
     /// Recordings that were closed whole.
     pub finished: AtomicU64,
+    /// Files that were begun in the middle of a battle, because the one before was given up.
+    pub later_parts: AtomicU64,
     /// Reports that were written beside recordings.
     pub reports: AtomicU64,
 }
@@ -134,13 +126,12 @@ impl Recorder {
     ///
     /// # Errors
     /// If the folder or the thread cannot be made.
-    pub fn start(folder: &Path, signer: Option<Signer>) -> std::io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
+    pub fn start(folder: &Path, signer: Option<Signer>) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
         let (queue, jobs) = sync_channel(QUEUE_MAX);
         let counters = Arc::new(RecordingCounters::default());
         let spare = Arc::new(crossing::Spare::default());
-        let mut writer =
-            WriterThread { files: BTreeMap::new(), spare: spare.clone(), counters: counters.clone(), signer };
+        let mut writer = WriterThread::new(create_file, spare.clone(), counters.clone(), signer);
         let thread =
             std::thread::Builder::new().name("recording".to_owned()).spawn(move || writer.run(&jobs))?;
         Ok(Self { queue, spare, counters, folder: folder.to_owned(), thread })
@@ -175,7 +166,22 @@ impl RecorderHandle {
     /// Where a battle's recording goes: `<battle id, 16 hex digits>-<epoch>.replay`.
     #[must_use]
     pub fn path(&self, battle: u64, epoch: u32) -> PathBuf {
-        self.folder.join(format!("{battle:016x}-{epoch}.replay"))
+        self.folder.join(format!("{battle:016x}-{epoch}.{RECORDING_EXTENSION}"))
+    }
+
+    /// Removes a battle's recording and whatever lies beside it: seal, reports, later parts.
+    ///
+    /// # Errors
+    /// If the folder cannot be read or a file not be removed.
+    pub fn remove(&self, battle: u64, epoch: u32) -> io::Result<()> {
+        let prefix = format!("{battle:016x}-{epoch}.");
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Begins a battle's recording.
@@ -249,183 +255,27 @@ impl RoomRecording {
 }
 
 /// Buffers on their way back from the recording thread.
-mod crossing {
+pub(crate) mod crossing {
     use std::sync::Mutex;
 
     /// Empty buffers to use again; at most [`SPARE_MAX`]. A battle takes one without waiting: when the list is in
     /// use it makes a new one.
     #[derive(Default)]
-    pub(super) struct Spare(Mutex<Vec<Vec<u8>>>);
+    pub(crate) struct Spare(Mutex<Vec<Vec<u8>>>);
 
     const SPARE_MAX: usize = 1024;
 
     impl Spare {
-        pub(super) fn take(&self) -> Vec<u8> {
+        pub(crate) fn take(&self) -> Vec<u8> {
             self.0.try_lock().ok().and_then(|mut list| list.pop()).unwrap_or_default()
         }
 
-        pub(super) fn give(&self, mut buffer: Vec<u8>) {
+        pub(crate) fn give(&self, mut buffer: Vec<u8>) {
             buffer.clear();
             if let Ok(mut list) = self.0.try_lock()
                 && list.len() < SPARE_MAX
             {
                 list.push(buffer);
-            }
-        }
-    }
-}
-
-/// Runs what follows on a recording's end; a mistake in it must not cost the other recordings their thread.
-fn run(then: Then, sealed: Option<Sealed>) {
-    if catch_unwind(AssertUnwindSafe(|| then(sealed))).is_err() {
-        error!("what follows on the end of a recording panicked");
-    }
-}
-
-/// What a seal says of a recording that was closed.
-fn statement(key: Key, sealed: &Sealed, ended: Ended, outcome: &[u8]) -> Statement {
-    Statement {
-        battle: key.battle.0,
-        epoch: key.epoch,
-        last_tick: sealed.last_tick,
-        final_hash: sealed.final_hash,
-        recording_hash: sealed.recording_hash,
-        ended,
-        outcome: outcome.to_vec(),
-    }
-}
-
-/// Writes the seal beside its recording and waits until it is on the disk.
-fn write_seal(signer: &Signer, path: &Path, statement: &Statement) -> std::io::Result<()> {
-    let seal = signer.seal(statement).ok_or(std::io::ErrorKind::InvalidInput)?;
-    let mut file = std::fs::File::create(path.with_extension(SEAL_EXTENSION))?;
-    std::io::Write::write_all(&mut file, &seal)?;
-    file.sync_all()
-}
-
-/// The thread's side.
-struct WriterThread {
-    files: BTreeMap<Key, File>,
-    spare: Arc<crossing::Spare>,
-    counters: Arc<RecordingCounters>,
-    signer: Option<Signer>,
-}
-
-struct File {
-    writer: FileWriter,
-    /// The first error was reported.
-    reported: bool,
-}
-
-impl WriterThread {
-    fn run(&mut self, jobs: &Receiver<Job>) {
-        let mut sync_at = Instant::now() + SYNC_INTERVAL;
-        loop {
-            match jobs.recv_timeout(sync_at.saturating_duration_since(Instant::now())) {
-                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(job) => self.work(job),
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            if Instant::now() >= sync_at {
-                self.sync();
-                sync_at = Instant::now() + SYNC_INTERVAL;
-            }
-        }
-        self.sync();
-    }
-
-    fn work(&mut self, job: Job) {
-        match job {
-            Job::Open { key, path, header, settings } => match FileWriter::create(&path, &header, settings) {
-                Ok(writer) => {
-                    self.files.insert(key, File { writer, reported: false });
-                }
-                // Counted when the battle ends.
-                Err(error) => {
-                    warn!(battle = %key.battle, path = %path.display(), %error, "no recording of this battle");
-                }
-            },
-            Job::Tick { key, tick, record, hash } => {
-                self.with(key, |file| file.writer().append(tick, &record, hash));
-                self.spare.give(record);
-                if tick.is_multiple_of(CHECKPOINT_TICKS) {
-                    self.with(key, FileWriter::checkpoint);
-                }
-            }
-            Job::Keyframe { key, tick, state, parts } => {
-                self.with(key, |file| file.writer().hash_parts(&parts));
-                self.with(key, |file| file.writer().keyframe(tick, &state));
-            }
-            Job::Report { key, mishap } => {
-                // What was appended so far has to be in the file, which is read for the report.
-                self.with(key, FileWriter::checkpoint);
-                if let Some(file) = self.files.get(&key) {
-                    match mishap.write_report(file.writer.path()) {
-                        Ok(Some(report)) => {
-                            self.counters.reports.fetch_add(1, Ordering::Relaxed);
-                            warn!(battle = %key.battle, report = %report.display(), "a mishap is reported");
-                        }
-                        Ok(None) => {
-                            info!(battle = %key.battle, "a client reported the state that is recorded");
-                        }
-                        Err(error) => warn!(battle = %key.battle, %error, "no report of a mishap"),
-                    }
-                }
-            }
-            Job::Finish { key, ended, outcome, final_hash, then } => {
-                let sealed = self.files.remove(&key).and_then(|mut file| {
-                    let sealed = file.writer.finish(ended, &outcome, final_hash);
-                    let (battle, path) = (key.battle, file.writer.path().display());
-                    match &sealed {
-                        Ok(sealed) => {
-                            info!(%battle, %path, bytes = sealed.bytes, "recording closed");
-                            let told = statement(key, sealed, ended, &outcome);
-                            let seal = self
-                                .signer
-                                .as_ref()
-                                .map(|signer| write_seal(signer, file.writer.path(), &told));
-                            if let Some(Err(error)) = seal {
-                                warn!(%battle, %path, %error, "no seal of this recording");
-                            }
-                        }
-                        Err(error) => warn!(%battle, %path, %error, "recording is incomplete"),
-                    }
-                    sealed.ok()
-                });
-                let counter =
-                    if sealed.is_some() { &self.counters.finished } else { &self.counters.incomplete };
-                counter.fetch_add(1, Ordering::Relaxed);
-                run(then, sealed);
-            }
-            Job::GiveUp { key, then } => {
-                if let Some(mut file) = self.files.remove(&key)
-                    && let Err(error) = file.writer.sync()
-                {
-                    warn!(battle = %key.battle, epoch = key.epoch, %error, "the start of a recording is lost");
-                }
-                self.counters.incomplete.fetch_add(1, Ordering::Relaxed);
-                run(then, None);
-            }
-            Job::Stop => {}
-        }
-    }
-
-    /// Runs a write; the first error of a recording is reported, the battle goes on.
-    fn with(&mut self, key: Key, write: impl FnOnce(&mut FileWriter) -> Result<(), WriteError>) {
-        let Some(file) = self.files.get_mut(&key) else { return };
-        if let Err(error) = write(&mut file.writer)
-            && !std::mem::replace(&mut file.reported, true)
-        {
-            warn!(battle = %key.battle, epoch = key.epoch, %error, "recording is incomplete from here on");
-        }
-    }
-
-    fn sync(&mut self) {
-        for (key, file) in &mut self.files {
-            if let Err(error) = file.writer.sync()
-                && !std::mem::replace(&mut file.reported, true)
-            {
-                warn!(battle = %key.battle, epoch = key.epoch, %error, "recording is incomplete from here on");
             }
         }
     }
