@@ -116,6 +116,7 @@ fn conclude(output: Output, report: &Report, pace: Pace, addresses: &str) -> Exi
     output.result(&json!({
         "joined": report.place.is_some(),
         "ticks": report.ticks,
+        "newest_tick": report.newest_tick.map(|tick| tick.0),
         "refused": report.refused().map(|reason| reason.to_string()),
         "over": over(report.over),
         "rtt_ms": report.rtt_ms,

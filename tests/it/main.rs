@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod house_on_real_sockets;
 mod keyboard;
+mod kills;
 mod own_game;
 mod program;
 mod recordings;
