@@ -1,7 +1,7 @@
 //! Control calls over real loopback sockets: authentication, bounds, timeouts.
 #![allow(missing_docs)]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -9,8 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tiltyard_cluster::control::{
     BattleEnd, BattleKeyGrant, CALL_TIMEOUT, CallError, ClusterKeys, ClusterSecret, ControlClient,
-    ControlServer, DrainAnswer, Handlers, LobbyCalls, LobbyHandler, NodeCalls, NodeHandler, NodeStatus, Peer,
-    Refusal, Release, ReleaseAnswer, Reservation, ReserveAnswer, ReservedSeat, SettleAnswer, Settlement,
+    ControlServer, DrainAnswer, Frame, Handlers, LobbyCalls, LobbyHandler, NodeCalls, NodeHandler,
+    NodeStatus, Peer, Refusal, Release, ReleaseAnswer, Reservation, ReserveAnswer, ReservedSeat,
+    SessionCalls, SessionHandler, SessionLink, SettleAnswer, Settlement,
 };
 use tiltyard_cluster::node::Load;
 use tiltyard_cluster::{BattleId, Clock, Epoch, NodeId};
@@ -51,6 +52,22 @@ impl NodeHandler for Counting {
     }
 }
 
+impl SessionHandler for Counting {
+    /// Says the player's address and then whatever it hears, until that is the end.
+    fn take(&self, mut link: SessionLink, from: IpAddr) -> bool {
+        if from.is_unspecified() {
+            return false;
+        }
+        tokio::spawn(async move {
+            link.send(Frame::Text(from.to_string())).await;
+            while let Some(frame) = link.receive().await.filter(|frame| *frame != Frame::Closed) {
+                link.send(frame).await;
+            }
+        });
+        true
+    }
+}
+
 #[async_trait]
 impl LobbyHandler for Counting {
     async fn settle(&self, _: Settlement) -> SettleAnswer {
@@ -73,7 +90,11 @@ fn client(letter: u8) -> ControlClient {
 
 fn house() -> (Arc<Counting>, ControlServer, Peer) {
     let handler = Arc::new(Counting::default());
-    let handlers = Handlers { node: Some(handler.clone()), lobby: Some(handler.clone()) };
+    let handlers = Handlers {
+        node: Some(handler.clone()),
+        lobby: Some(handler.clone()),
+        sessions: Some(handler.clone()),
+    };
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let server = ControlServer::start(any, &name(), keys(7), Clock::system(), handlers).unwrap();
     let peer = Peer { id: name(), control: server.address() };
@@ -184,4 +205,47 @@ async fn bytes_that_are_no_http_2_disturb_nobody_over_a_real_socket() {
         let _ = socket.write_all(&garbage).await;
     }
     assert_eq!(client(7).drain(&peer).await, Ok(DrainAnswer { battles: 3 }));
+}
+
+#[tokio::test]
+async fn many_sessions_pass_over_one_connection_on_a_real_socket() {
+    let (_, server, peer) = house();
+    let client = client(7);
+    let mut sessions = Vec::new();
+    for number in 0..500_u32 {
+        let from = IpAddr::from(std::net::Ipv4Addr::from_bits(0xc000_0200 + number));
+        sessions.push((from, client.open(&peer, from).await.unwrap()));
+    }
+    for (from, session) in &mut sessions {
+        assert_eq!(session.receive().await, Some(Frame::Text(from.to_string())));
+        for frame in [Frame::Text("x".repeat(64 * 1024)), Frame::Alive] {
+            assert!(session.send(frame.clone()).await);
+            assert_eq!(session.receive().await, Some(frame));
+        }
+    }
+    assert_eq!(count(&server, "control_sessions"), 500);
+    // Either end may end it.
+    let (_, mut first) = sessions.remove(0);
+    assert!(first.send(Frame::Closed).await);
+    assert_eq!(first.receive().await, None);
+    drop(server);
+    for (_, mut session) in sessions {
+        // What the server's side still runs of this session ends with its connection.
+        session.send(Frame::Closed).await;
+        assert_eq!(session.receive().await, None);
+    }
+}
+
+#[tokio::test]
+async fn no_stranger_opens_a_session_over_a_real_socket() {
+    let (_, server, peer) = house();
+    let from = IpAddr::from([192, 0, 2, 1]);
+    let refused = client(8).open(&peer, from).await.err();
+    assert_eq!(refused, Some(CallError::Unauthenticated(peer.control)));
+    let elsewhere = Peer { id: NodeId::parse("other").unwrap(), ..peer.clone() };
+    assert!(client(7).open(&elsewhere, from).await.is_err());
+    assert!(client(7).open(&peer, IpAddr::from([0, 0, 0, 0])).await.is_err(), "the handler refuses it");
+    assert_eq!((count(&server, "control_refused_forged"), count(&server, "control_sessions")), (1, 0));
+    let nowhere = Peer { control: "127.0.0.1:1".parse().unwrap(), ..peer };
+    assert_eq!(client(7).open(&nowhere, from).await.err(), Some(CallError::Unreachable(nowhere.control)));
 }

@@ -1,11 +1,12 @@
 //! Calls nodes and lobbies.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::mpsc;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
@@ -16,8 +17,10 @@ use super::message::{
 use super::proto::Sealed;
 use super::proto::lobby_control_client::LobbyControlClient;
 use super::proto::node_control_client::NodeControlClient;
+use super::proto::session_control_client::SessionControlClient;
 use super::seal::ClusterKeys;
 use super::server::method;
+use super::session::{ChannelFrames, FRAMES_MAX, SessionCalls, SessionLink, received};
 use super::wire::{Body, Empty, MESSAGE_BYTES_MAX};
 use crate::clock::Clock;
 
@@ -151,5 +154,26 @@ impl LobbyCalls for ControlClient {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         self.finish(method::SETTLE, lobby, &nonce, client.settle(Request::new(sealed))).await
+    }
+}
+
+#[async_trait]
+impl SessionCalls for ControlClient {
+    async fn open(&self, lobby: &Peer, from: IpAddr) -> Result<SessionLink, CallError> {
+        let address = lobby.control;
+        let opening = self.seal(method::OPEN, lobby, &from);
+        let key = self.keys.session_key(opening.kid).ok_or(CallError::BadAnswer(address))?.clone();
+        let nonce = opening.nonce.clone();
+        let (outgoing, sent) = mpsc::channel(FRAMES_MAX);
+        let mut client = SessionControlClient::new(self.channel(address))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let opened = client.open(Request::new(ChannelFrames { first: Some(opening), rest: sent }));
+        let incoming = match tokio::time::timeout(CALL_TIMEOUT, opened).await {
+            Ok(Ok(incoming)) => received(incoming.into_inner()),
+            Ok(Err(status)) => return Err(call_error(address, &status)),
+            Err(_) => return Err(CallError::Unknown(address)),
+        };
+        Ok(SessionLink::of_gate(&key, &nonce, outgoing, incoming))
     }
 }

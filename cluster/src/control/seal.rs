@@ -71,6 +71,11 @@ impl ClusterKeys {
             .map(|secret| &secret.key)
     }
 
+    /// What authenticates the frames of a session that was opened under this secret.
+    pub(super) fn session_key(&self, kid: u32) -> Option<&hmac::Key> {
+        self.find(kid)
+    }
+
     /// Seals a request; the nonce is what the answer must repeat.
     pub(super) fn seal_request(&self, method: &str, to: &str, now_unix_ms: u64, body: Vec<u8>) -> Sealed {
         let mut nonce = vec![0; 16];

@@ -1,28 +1,36 @@
 //! Serves control messages: opens the seal, parses the body, asks the room's trait, seals the answer.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use futures_util::{Stream, StreamExt as _};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::client::CALL_TIMEOUT;
 use super::message::{LobbyHandler, NodeHandler, Release, Reservation, Settlement};
 use super::proto::Sealed;
 use super::proto::lobby_control_server::{LobbyControl, LobbyControlServer};
 use super::proto::node_control_server::{NodeControl, NodeControlServer};
+use super::proto::session_control_server::{SessionControl, SessionControlServer};
 use super::seal::{ClusterKeys, Opener, SealError};
+use super::session::{ChannelFrames, FRAMES_MAX, SessionHandler, SessionLink, received};
 use super::wire::{Body, Empty, MESSAGE_BYTES_MAX};
 use crate::clock::Clock;
 use crate::id::NodeId;
 
-/// Most calls at a time on one connection; further ones wait.
+/// Most calls at a time on one connection; further ones wait. A session counts until it is opened.
 const CALLS_PER_CONNECTION_MAX: usize = 64;
+/// Most sessions at a time on one connection.
+const SESSIONS_PER_CONNECTION_MAX: u32 = 32 * 1024;
+/// Most sessions whose first message has not come yet; a further one is refused and counted.
+const UNOPENED_MAX: usize = 1024;
 /// A connection whose peer does not answer HTTP/2 pings is closed after this and [`PING_TIMEOUT`].
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,6 +54,10 @@ crate::counters! {
         control_refused_window_full,
         /// Calls with a good seal around a malformed body.
         control_refused_malformed,
+        /// Sessions refused because too many others had not said yet what they are.
+        control_refused_unopened,
+        /// Sessions opened by gates.
+        control_sessions,
     }
 }
 
@@ -56,6 +68,8 @@ pub struct Handlers {
     pub node: Option<Arc<dyn NodeHandler>>,
     /// Answers calls to a lobby.
     pub lobby: Option<Arc<dyn LobbyHandler>>,
+    /// Takes the sessions that gates open.
+    pub sessions: Option<Arc<dyn SessionHandler>>,
 }
 
 /// A running control server. Dropping it closes the listener at once and each connection after its running calls.
@@ -94,18 +108,29 @@ impl ControlServer {
                 .max_encoding_message_size(MESSAGE_BYTES_MAX)
         });
         let lobby = handlers.lobby.map(|handler| {
-            LobbyControlServer::new(LobbyService { door, handler })
+            LobbyControlServer::new(LobbyService { door: Arc::clone(&door), handler })
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX)
+        });
+        let sessions = handlers.sessions.map(|handler| {
+            SessionControlServer::new(SessionService {
+                door,
+                handler,
+                unopened: Semaphore::new(UNOPENED_MAX),
+            })
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
         });
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = Server::builder()
             .timeout(CALL_TIMEOUT)
             .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)
+            .max_concurrent_streams(Some(SESSIONS_PER_CONNECTION_MAX))
             .http2_keepalive_interval(Some(PING_INTERVAL))
             .http2_keepalive_timeout(Some(PING_TIMEOUT))
             .add_optional_service(node)
             .add_optional_service(lobby)
+            .add_optional_service(sessions)
             .serve_with_incoming_shutdown(incoming, async move { drop(stopped.await) });
         let task = tokio::spawn(async move {
             if let Err(error) = serving.await {
@@ -192,6 +217,7 @@ pub(super) mod method {
     pub(in crate::control) const DRAIN: &str = "NodeControl/Drain";
     pub(in crate::control) const STATUS: &str = "NodeControl/Status";
     pub(in crate::control) const SETTLE: &str = "LobbyControl/Settle";
+    pub(in crate::control) const OPEN: &str = "SessionControl/Open";
 }
 
 struct NodeService {
@@ -242,5 +268,38 @@ impl LobbyControl for LobbyService {
         let settlement: Settlement = self.door.open(method::SETTLE, &sealed)?;
         let answer = self.handler.settle(settlement).await;
         Ok(self.door.answer(method::SETTLE, sealed.nonce, &answer))
+    }
+}
+
+struct SessionService {
+    door: Arc<Door>,
+    handler: Arc<dyn SessionHandler>,
+    /// One permit for each session whose first message has not come yet.
+    unopened: Semaphore,
+}
+
+#[async_trait::async_trait]
+impl SessionControl for SessionService {
+    type OpenStream = Pin<Box<dyn Stream<Item = Result<Sealed, Status>> + Send>>;
+
+    async fn open(&self, request: Request<Streaming<Sealed>>) -> Result<Response<Self::OpenStream>, Status> {
+        let Ok(_unopened) = self.unopened.try_acquire() else {
+            self.door.counters.control_refused_unopened.one();
+            return Err(Status::resource_exhausted("too many sessions at once"));
+        };
+        let mut incoming = request.into_inner();
+        let opening = tokio::time::timeout(CALL_TIMEOUT, incoming.message()).await;
+        let opening = opening.map_err(|_| Status::deadline_exceeded("nothing came"))??;
+        let opening = opening.ok_or_else(|| Status::invalid_argument("nothing came"))?;
+        let from: IpAddr = self.door.open(method::OPEN, &opening)?;
+        let key = self.door.opener.keys().session_key(opening.kid);
+        let key = key.ok_or_else(|| Status::unauthenticated("refused"))?;
+        let (outgoing, sent) = mpsc::channel(FRAMES_MAX);
+        let link = SessionLink::of_lobby(key, &opening.nonce, outgoing, received(incoming));
+        if !self.handler.take(link, from) {
+            return Err(Status::unavailable("this lobby takes no sessions"));
+        }
+        self.door.counters.control_sessions.one();
+        Ok(Response::new(Box::pin(ChannelFrames { first: None, rest: sent }.map(Ok))))
     }
 }

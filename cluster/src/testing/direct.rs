@@ -1,13 +1,15 @@
 //! Control calls straight into the handlers, without sockets, so that they run under paused time.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
 use crate::control::{
     CALL_TIMEOUT, CallError, DrainAnswer, LobbyCalls, LobbyHandler, NodeCalls, NodeHandler, NodeStatus, Peer,
-    Release, ReleaseAnswer, Reservation, ReserveAnswer, SettleAnswer, Settlement,
+    Release, ReleaseAnswer, Reservation, ReserveAnswer, SessionCalls, SessionHandler, SessionLink,
+    SettleAnswer, Settlement,
 };
 use crate::id::NodeId;
 
@@ -17,6 +19,7 @@ use crate::id::NodeId;
 pub struct DirectCalls {
     nodes: Mutex<BTreeMap<NodeId, Arc<dyn NodeHandler>>>,
     lobbies: Mutex<BTreeMap<NodeId, Arc<dyn LobbyHandler>>>,
+    sessions: Mutex<BTreeMap<NodeId, Arc<dyn SessionHandler>>>,
 }
 
 impl DirectCalls {
@@ -30,10 +33,16 @@ impl DirectCalls {
         self.lobbies.lock().expect("nobody panics while holding it").insert(id, handler);
     }
 
+    /// Opens sessions at this lobby from now on.
+    pub fn add_sessions(&self, id: NodeId, handler: Arc<dyn SessionHandler>) {
+        self.sessions.lock().expect("nobody panics while holding it").insert(id, handler);
+    }
+
     /// Knows a node or lobby no more.
     pub fn remove(&self, id: &NodeId) {
         self.nodes.lock().expect("nobody panics while holding it").remove(id);
         self.lobbies.lock().expect("nobody panics while holding it").remove(id);
+        self.sessions.lock().expect("nobody panics while holding it").remove(id);
     }
 
     fn node(&self, peer: &Peer) -> Result<Arc<dyn NodeHandler>, CallError> {
@@ -74,6 +83,16 @@ impl LobbyCalls for DirectCalls {
         let handler = handler.ok_or(CallError::Unreachable(lobby.control))?;
         let settlement = settlement.clone();
         answer(lobby, async move { handler.settle(settlement).await }).await
+    }
+}
+
+#[async_trait]
+impl SessionCalls for DirectCalls {
+    async fn open(&self, lobby: &Peer, from: IpAddr) -> Result<SessionLink, CallError> {
+        let unreachable = CallError::Unreachable(lobby.control);
+        let handler = self.sessions.lock().expect("nobody panics while holding it").get(&lobby.id).cloned();
+        let (gate, at_lobby) = SessionLink::pair();
+        if handler.ok_or(unreachable)?.take(at_lobby, from) { Ok(gate) } else { Err(unreachable) }
     }
 }
 
