@@ -38,6 +38,15 @@ fn frames_of_the_golden_battle_are_the_pinned_ones() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let pinned = fs::read_to_string(root.join(FRAMES)).unwrap_or_default();
     assert!(frames == pinned, "{FRAMES} differs from what is shown:\n{frames}");
+    // The page shows the second of them.
+    let page = fs::read_to_string(root.join("docs/REPLAY.md")).expect("the page");
+    let frame: Vec<_> = pinned.lines().skip_while(|line| !line.starts_with("2:53 left")).take(25).collect();
+    let shown: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    let shown: Vec<_> = shown.iter().skip_while(|line| !line.starts_with("2:53 left")).take(2).collect();
+    assert!(frame.len() == 25 && shown.len() == 2, "{shown:?}");
+    for line in frame.iter().map(|line| line.trim_end()).filter(|line| !line.is_empty()) {
+        assert!(page.contains(&format!("\n    {line}")), "docs/REPLAY.md does not show: {line}");
+    }
     // What is shown is the golden battle's own state.
     let (code, object) = program.json(line);
     assert_eq!((code, &object["frames"], &object["tick"]), (0, &4.into(), &600.into()));
