@@ -9,6 +9,7 @@
 //! | [`directory`] | keys with leases, revisions, transactions and watches; in memory, or in etcd (feature `etcd`) |
 //! | [`node`] | what stands in the directory of a process, and the choice of the least loaded node, a pure function |
 //! | [`control`] | reservations and reports between lobby and node, sealed with the cluster's secret |
+//! | [`election`] | one of many processes does a thing, with a number that tells its successors apart |
 //! | [`epoch`] | the number that tells an older copy of a battle that it is not the one any more |
 //! | [`testing`] | what every directory has to pass |
 //!
@@ -35,6 +36,7 @@ mod clock;
 pub mod control;
 mod counters;
 pub mod directory;
+pub mod election;
 pub mod epoch;
 mod id;
 pub mod node;

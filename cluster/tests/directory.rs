@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tiltyard_cluster::directory::{Directory, HISTORY_REVISIONS_MAX, MemoryDirectory, WatchError};
+use tiltyard_cluster::election::Election;
 use tiltyard_cluster::epoch::{self, ClaimError, Ownership};
 use tiltyard_cluster::node::{
     Keyspace, Load, NodeRecord, Record, RegisterError, Registration, RegistrationConfig, View, ViewConfig,
 };
-use tiltyard_cluster::testing::{Fault, Faulty, conformance};
+use tiltyard_cluster::testing::{Fault, Faulty, conformance, elections};
 use tiltyard_cluster::{BattleId, Epoch, NodeId};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -49,6 +50,45 @@ const SECOND: Duration = Duration::from_secs(1);
 #[tokio::test(start_paused = true)]
 async fn the_embedded_directory_conforms() {
     conformance(Arc::new(MemoryDirectory::new()), "/conformance", 2 * SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn elections_hold_on_the_embedded_directory() {
+    elections(Arc::new(MemoryDirectory::new()), &Keyspace::default(), 2 * SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_cut_off_stops_before_another_begins_and_comes_back_as_a_candidate() {
+    let memory: Arc<dyn Directory> = Arc::new(MemoryDirectory::new());
+    for fault in [Fault::Away, Fault::Silent] {
+        let way = Arc::new(Faulty::new(Arc::clone(&memory)));
+        let candidate = |directory: &Arc<dyn Directory>, name: &str| {
+            let (name, config) = (NodeId::parse(name).unwrap(), RegistrationConfig::default());
+            Election::start(Arc::clone(directory), &Keyspace::default(), "matchmaker", name, config)
+        };
+        let cut_off = candidate(&(Arc::clone(&way) as Arc<dyn Directory>), "a");
+        let first = cut_off.lead().await;
+        let other = candidate(&memory, "b");
+        // In the middle between two keep-alives.
+        sleep(SECOND / 2).await;
+        way.set(fault);
+        let mut both = 0;
+        let started = Instant::now();
+        while other.leadership().is_none() {
+            sleep(SECOND / 1_000).await;
+            both += u32::from(cut_off.leadership().is_some() && other.leadership().is_some());
+            assert!(started.elapsed() < 2 * RegistrationConfig::default().ttl, "{fault:?}: nobody leads");
+        }
+        assert_eq!(both, 0, "{fault:?}");
+        assert!(cut_off.leadership().is_none());
+        assert_eq!(Some(other.leadership().unwrap().epoch()), first.epoch().next());
+        way.set(Fault::None);
+        sleep(10 * SECOND).await;
+        assert!(cut_off.leadership().is_none() && other.leadership().is_some());
+        other.resign().await;
+        cut_off.lead().await;
+        cut_off.resign().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use tiltyard_cluster::directory::EtcdDirectory;
 use tiltyard_cluster::directory::etcd::EtcdConfig;
-use tiltyard_cluster::testing::conformance;
+use tiltyard_cluster::node::Keyspace;
+use tiltyard_cluster::testing::{conformance, elections};
 
 /// Says something past the harness, which keeps what tests print.
 fn say(what: &str) {
@@ -36,4 +37,13 @@ async fn etcd_conforms() {
     let Ok(urls) = std::env::var("ETCD_URL") else { return skip("etcd_conforms", "ETCD_URL is not set") };
     let prefix = format!("/conformance-{}", std::process::id());
     conformance(Arc::new(directory(&urls)), &prefix, Duration::from_secs(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn elections_hold_on_etcd() {
+    let name = "elections_hold_on_etcd";
+    let Some(server) = server::Server::start(1).await else { return skip(name, "no etcd") };
+    // Longer than a busy machine may take to keep a lease alive.
+    let ttl = Duration::from_secs(8);
+    elections(Arc::new(directory(&server.urls())), &Keyspace::default(), ttl).await;
 }
