@@ -13,7 +13,9 @@ use crate::demo::DemoArgs;
 use crate::exit::Usage;
 use crate::keys::command::KeysCommand;
 use crate::netsim::NetsimArgs;
+use crate::nodes::{DrainArgs, NodesArgs};
 use crate::replay::ReplayCommand;
+use crate::roles::RoleArgs;
 use crate::soak::SoakArgs;
 use crate::token::TokenCommand;
 use crate::up::UpArgs;
@@ -90,8 +92,46 @@ Exit codes: 0 all is well, 1 something was lost, diverged or is missing.")]
   tiltyard up --nodes 3 --data /var/lib/tiltyard
   tiltyard up --json
 
-With --json the one object comes as soon as all is ready.")]
+With --json the one object comes as soon as all is ready. Ctrl-C ends in order and aborts the battles that run; SIGTERM
+lets them finish, for battle.drain_seconds at most; a second signal ends at once. SIGHUP does not end it.")]
     Up(UpArgs),
+    /// Run a gate: WebSockets for players, whose sessions it carries to the lobbies
+    #[command(after_help = "Examples:
+  tiltyard gate --etcd http://127.0.0.1:2379
+  tiltyard gate --name gate-2 --etcd http://127.0.0.1:2379 --set gate.listen=127.0.0.1:7710 --json
+
+Needs a directory that the other processes reach (a build with --features etcd), and the cluster secret. SIGTERM and
+Ctrl-C end it in order: its clients go on at another gate, with the same session.")]
+    Gate(RoleArgs),
+    /// Run a lobby: sessions, queue, matchmaker, results
+    #[command(after_help = "Examples:
+  tiltyard lobby --etcd http://127.0.0.1:2379
+  tiltyard lobby --name lobby-2 --etcd http://127.0.0.1:2379 --set control.listen=127.0.0.1:7712 --json
+
+Needs a directory that the other processes reach (a build with --features etcd), and the keys. Its players come by way
+of gates. SIGTERM and Ctrl-C end it in order: its sessions go on at another lobby.")]
+    Lobby(RoleArgs),
+    /// Run a battle node
+    #[command(after_help = "Examples:
+  tiltyard battle --etcd http://127.0.0.1:2379
+  tiltyard battle --name node-2 --etcd http://127.0.0.1:2379 --set control.listen=127.0.0.1:7722 --json
+
+Needs a directory that the other processes reach (a build with --features etcd), and the cluster secret. Ctrl-C ends
+in order and aborts the battles that run; SIGTERM lets them finish, for battle.drain_seconds at most; a second signal
+ends at once.")]
+    Battle(RoleArgs),
+    /// Show who is registered in a cluster, how loaded, draining or not
+    #[command(after_help = "Examples:
+  tiltyard nodes --etcd http://127.0.0.1:2379
+  tiltyard --json nodes")]
+    Nodes(NodesArgs),
+    /// Take a battle node out of service: no new battles; waits until those that run have finished
+    #[command(after_help = "Examples:
+  tiltyard drain node-2 --etcd http://127.0.0.1:2379
+  tiltyard --json drain node-2 --seconds 600
+
+The node's process stays until it is ended. Exit codes: 0 no battle is left, 1 some are, or the node does not answer.")]
+    Drain(DrainArgs),
     /// Get, show or judge battle tokens
     #[command(
         subcommand,
@@ -177,6 +217,9 @@ impl Cli {
             Command::Bots(bots) => bots.flags(),
             Command::Demo(demo) => demo.flags(),
             Command::Up(up) => up.flags(),
+            Command::Gate(role) | Command::Lobby(role) | Command::Battle(role) => role.flags(),
+            Command::Nodes(nodes) => nodes.flags(),
+            Command::Drain(drain) => drain.flags(),
         });
         Ok(flags)
     }

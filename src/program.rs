@@ -12,6 +12,7 @@ use crate::cli::{Cli, Command};
 use crate::config::{Source, Sources};
 use crate::exit::{Exit, Usage};
 use crate::output::{Output, Reader, is_lost};
+use crate::roles;
 use crate::stop::run_until_done;
 
 /// Runs the program for a game on this process's arguments. Returns when all is well; any other end leaves the
@@ -91,7 +92,8 @@ fn answer<G: Game>(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
     };
     let loaded = loaded?;
     // Who serves tells what happens; for everybody else that is noise around the answer, unless it is asked for.
-    let serves = matches!(command, Command::Up(_));
+    let serves =
+        matches!(command, Command::Up(_) | Command::Gate(_) | Command::Lobby(_) | Command::Battle(_));
     let quiet = !serves && loaded.source("log") == Some(&Source::Default);
     let config = loaded.config;
     log_to_stderr(if quiet { "warn" } else { config.log.as_str() })?;
@@ -100,6 +102,11 @@ fn answer<G: Game>(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
         Command::Keys(command) => command.run(output, &config),
         Command::Demo(args) => args.run::<G>(output, config),
         Command::Up(args) => args.run::<G>(output, config),
+        Command::Gate(_) => roles::gate(output, &config),
+        Command::Lobby(_) => roles::lobby::<G>(output, config),
+        Command::Battle(_) => roles::battle::<G>(output, &config),
+        Command::Nodes(args) => args.run(output, &config),
+        Command::Drain(args) => args.run(output, &config),
         Command::Token(command) => command.run::<G>(output, &config),
         Command::Connect(args) => args.run::<G>(output),
         Command::Bots(args) => args.run::<G>(output, &config),

@@ -215,6 +215,7 @@ mod tests {
     use tiltyard_engine::skirmish::Skirmish;
 
     use super::*;
+    use crate::stop::Ending;
 
     #[test]
     fn a_soak_goes_on_until_its_ticks_are_made() {
@@ -228,7 +229,7 @@ mod tests {
     #[test]
     fn a_soak_that_is_asked_to_end_tells_what_was_done() {
         let stop = Stop::default();
-        stop.ask();
+        stop.ask(Ending::InOrder);
         let soaked = soak::<Skirmish>(u64::MAX, 1, 1, &stop, &ProgressBar::hidden());
         assert!(soaked.finding.is_none());
         assert_eq!(soaked.battles, 0);

@@ -1,5 +1,7 @@
 //! `tiltyard up`: the whole house in one process, until it is told to end.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
@@ -10,7 +12,8 @@ use crate::exit::{Exit, Usage};
 use crate::house::{House, Plan, StorePlace, open_directory};
 use crate::keys::{self, ClusterKeys, KeysError};
 use crate::output::Output;
-use crate::stop::run_until_done;
+use crate::roles::note_ending;
+use crate::stop::{Ending, serve_until_done};
 use crate::time::now_unix_ms;
 
 /// How the house is set up.
@@ -44,7 +47,7 @@ impl UpArgs {
         nodes.into_iter().chain(data).chain(etcd).chain(mongodb).collect()
     }
 
-    /// Runs the house until SIGINT or SIGTERM.
+    /// Runs the house until SIGINT, or until it has drained after SIGTERM.
     pub(crate) fn run<G: Game>(&self, output: Output, config: Config) -> anyhow::Result<Exit> {
         self.refuse_services()?;
         // What is wrong with the services is told before keys are made.
@@ -52,11 +55,14 @@ impl UpArgs {
         StorePlace::of(&config).check_built()?;
         let keys = keys_of(output, &config)?;
         let plan = Plan::new(config, keys);
-        run_until_done(|stop| async move {
+        serve_until_done(|stop| async move {
             let house = House::<G>::start(&plan).await?;
             announce(output, &house);
             stop.asked().await;
-            output.note("ending in order; once more ends at once");
+            note_ending(output, &stop, &plan.config, house.battles());
+            if stop.ending() == Some(Ending::Drained) {
+                house.drain(Duration::from_secs(plan.config.battle.drain_seconds.into())).await;
+            }
             house.close().await;
             Ok(Exit::Fine)
         })

@@ -13,7 +13,8 @@ use crate::{ParseError, parse, to_json};
 
 /// One message from the gate; its `type` in JSON is the variant in snake case.
 ///
-/// `match_found`, `battle_ready`, `requeued`, `battle_over` and `replaced` may come unasked.
+/// `match_found`, `battle_ready`, `requeued`, `battle_over` and `replaced` may come unasked, and `logged_in` when the
+/// gate has taken the session up again at another lobby.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum GateMessage {

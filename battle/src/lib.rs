@@ -38,6 +38,7 @@ mod identity;
 mod intake;
 mod load;
 mod mishap;
+mod monitor;
 mod node;
 mod outbox;
 mod pacer;
@@ -56,7 +57,8 @@ mod worker;
 pub use broadcast::{Outgoing, Way};
 pub use identity::{IdentityError, PUBLIC_KEY_EXTENSION, parse_key};
 pub use mishap::{Mishap, REPORT_BYTES_MAX, REPORT_EXTENSION};
-pub use node::{Node, NodeConfig, NodeError, NodeReport};
+pub use monitor::{NodeMonitor, NodeReport};
+pub use node::{Node, NodeConfig, NodeError};
 pub use recorder::SEAL_EXTENSION;
 pub use recording::{
     QUEUE_MAX, REPORTS_MAX, Recorder, RecorderHandle, RecordingCounters, RoomRecording, Then,

@@ -1,14 +1,11 @@
 //! A battle node's life: what it starts, what it reports, how it ends. Which battles it takes is [`crate::placement`]'s.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use tiltyard_cluster::control::{ClusterKeys, ControlClient, ControlServer, Handlers};
 use tiltyard_cluster::directory::Directory;
 use tiltyard_cluster::node::{
@@ -23,11 +20,11 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::identity::{IdentityError, signer};
+use crate::monitor::NodeMonitor;
 use crate::outbox::Outbox;
 use crate::placement::{CONNECTIONS_MAX, Placed, Placement, Worker};
 use crate::recording::Recorder;
 use crate::recovery::recover;
-use crate::room::RoomCounters;
 use crate::settle::settle_for_ever;
 use crate::shell::{Order, WorkerThread};
 
@@ -103,21 +100,6 @@ pub struct Node<G: Game> {
     settled: Arc<Notify>,
 }
 
-/// Numbers of a node since its start.
-#[derive(Clone, Debug)]
-pub struct NodeReport {
-    /// The rooms' counters.
-    pub rooms: RoomCounters,
-    /// The endpoints' counters, summed over the workers.
-    pub sessions: BTreeMap<&'static str, u64>,
-    /// Battles that ended by a panic of their own.
-    pub panics: u64,
-    /// Recordings that are incomplete.
-    pub recordings_incomplete: u64,
-    /// Ticks made, and how long they took with their feeds, in nanoseconds.
-    pub tick_ns: Histogram<u64>,
-}
-
 /// How far clocks of lobby and node may differ, in milliseconds.
 const SKEW_MS: u64 = 5000;
 
@@ -187,27 +169,20 @@ impl<G: Game> Node<G> {
         self.placement.workers().iter().map(|worker| worker.address).collect()
     }
 
-    /// Numbers since the start.
+    /// What looks at it, for operators.
     #[must_use]
-    pub fn report(&self) -> NodeReport {
-        let mut statuses = self.placement.statuses();
-        let first = statuses.next().expect("a node has a worker");
-        let mut report = NodeReport {
-            rooms: first.rooms,
-            sessions: first.sessions.iter().copied().collect(),
-            panics: first.panics,
-            recordings_incomplete: self.recorder.counters().incomplete.load(Ordering::Relaxed),
-            tick_ns: first.tick_ns,
-        };
-        for status in statuses {
-            report.rooms = report.rooms + status.rooms;
-            report.panics += status.panics;
-            report.tick_ns.add(&status.tick_ns).expect("all workers measure alike");
-            for (name, count) in &status.sessions {
-                *report.sessions.entry(name).or_default() += count;
-            }
+    pub fn monitor(&self) -> NodeMonitor<G> {
+        NodeMonitor {
+            placement: self.placement.clone(),
+            registration: self.registration.clone(),
+            recordings: self.recorder.counters().clone(),
         }
-        report
+    }
+
+    /// Where lobbies call it.
+    #[must_use]
+    pub fn control(&self) -> SocketAddr {
+        self.control.address()
     }
 
     /// Takes no new battles from now on.

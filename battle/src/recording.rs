@@ -150,7 +150,7 @@ impl Recorder {
 
     /// What went wrong so far.
     #[must_use]
-    pub fn counters(&self) -> &RecordingCounters {
+    pub fn counters(&self) -> &Arc<RecordingCounters> {
         &self.counters
     }
 

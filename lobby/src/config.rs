@@ -19,10 +19,8 @@ pub struct LobbyConfig {
     pub instance: u64,
     /// Name and version of the program, shown to clients; at most 64 bytes.
     pub program: String,
-    /// Where the gate listens for WebSockets; port 0 for a free one.
-    pub gate: SocketAddr,
-    /// Where `/healthz`, `/readyz` and `/metrics` are served.
-    pub http: SocketAddr,
+    /// Where the gate listens for WebSockets, port 0 for a free one; nothing where gates are processes of their own.
+    pub gate: Option<SocketAddr>,
     /// Where nodes settle results.
     pub control: SocketAddr,
     /// Where the cluster lives in the directory.

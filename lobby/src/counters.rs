@@ -1,16 +1,8 @@
-//! What a lobby counts.
+//! What a lobby and a gate count.
 
 tiltyard_cluster::counters! {
     /// What a lobby counts: whatever is done, dropped, limited or refused.
     pub struct LobbyCounters {
-        /// Connections taken at the gate.
-        gate_connections,
-        /// Connections closed at once because the gate was full.
-        gate_refused_full,
-        /// Connections closed at once because their address had too many.
-        gate_refused_address,
-        /// Connections that did not become a WebSocket in time or at all.
-        gate_refused_handshake,
         /// Sessions begun.
         sessions,
         /// Sessions closed for want of hello or login in time.
@@ -81,5 +73,35 @@ tiltyard_cluster::counters! {
         results_unknown,
         /// Calls that the store did not answer.
         store_errors,
+    }
+}
+
+tiltyard_cluster::counters! {
+    /// What is counted where WebSockets come in.
+    pub struct DoorCounters {
+        /// Connections taken at the gate.
+        gate_connections,
+        /// Connections closed at once because the gate was full.
+        gate_refused_full,
+        /// Connections closed at once because their address had too many.
+        gate_refused_address,
+        /// Connections that did not become a WebSocket in time or at all.
+        gate_refused_handshake,
+    }
+}
+
+tiltyard_cluster::counters! {
+    /// What a gate of its own counts.
+    pub struct RelayCounters {
+        /// Sessions carried.
+        relays,
+        /// Sessions that are over.
+        relays_ended,
+        /// Sessions that went on at another lobby.
+        relays_moved,
+        /// Sessions whose lobby was lost while it owed an answer; their clients come back by themselves.
+        relays_cut,
+        /// Sessions that found no lobby in time.
+        relays_without_lobby,
     }
 }

@@ -39,10 +39,13 @@ mod presence;
 mod queue;
 mod settle;
 mod shares;
+mod status;
 pub mod store;
 pub mod testing;
 
 pub use config::{ConfigError, GateLimits, LobbyConfig, ModeConfig, Waits};
 pub use counters::LobbyCounters;
+pub use gate::{Gate, GateConfig, GateStatus};
 pub use keys::MasterKeys;
-pub use lobby::{Lobby, StartError};
+pub use lobby::{Lobby, LobbyStatus, StartError};
+pub use status::{StatusPage, StatusServer, WritePage};

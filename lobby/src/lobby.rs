@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tiltyard_cluster::Clock;
-use tiltyard_cluster::control::{ControlCounters, ControlServer, Handlers, LobbyHandler, NodeCalls};
+use tiltyard_cluster::control::{
+    ControlCounters, ControlServer, Handlers, LobbyHandler, NodeCalls, SessionHandler,
+};
 use tiltyard_cluster::directory::Directory;
 use tiltyard_cluster::node::{
     LobbyRecord, NodeRecord, RegisterError, Registration, RegistrationCounters, View, ViewCounters,
@@ -15,10 +17,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{ConfigError, LobbyConfig};
-use crate::gate::{Listener, gate_routes, operator_routes, serve};
+use crate::counters::DoorCounters;
+use crate::gate::{LinkedSessions, Listener, gate_routes, run_session, serve};
 use crate::house::{House, PLACEMENTS_MAX};
 use crate::matching;
 use crate::settle::ResultSink;
+use crate::shares::Origin;
+use crate::status::StatusPage;
 use crate::store::Store;
 
 /// How long an orderly end waits for matches that are being placed.
@@ -47,25 +52,25 @@ pub enum StartError {
 
 /// A lobby that runs. Dropping it stops it at once; [`Lobby::shutdown`] in order.
 pub struct Lobby {
-    status: Arc<Status>,
-    gate: SocketAddr,
-    http: SocketAddr,
+    status: Arc<LobbyStatus>,
+    gate: Option<SocketAddr>,
     control: ControlServer,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// What the operator sees of a lobby.
-pub(crate) struct Status {
+/// What an operator sees of a lobby, for as long as it runs and afterwards.
+pub struct LobbyStatus {
     house: Arc<House>,
     registration: Registration<LobbyRecord>,
     registration_counters: Arc<RegistrationCounters>,
     view_counters: Arc<ViewCounters>,
     control_counters: Arc<ControlCounters>,
+    doors: Arc<DoorCounters>,
 }
 
 impl Lobby {
-    /// Binds the three addresses, registers, and serves. Needs a tokio runtime.
+    /// Binds its addresses, registers, and serves. Needs a tokio runtime.
     ///
     /// # Errors
     /// The configuration is wrong, an address is taken, or the directory does not answer in time.
@@ -78,9 +83,11 @@ impl Lobby {
     ) -> Result<Self, StartError> {
         config.check()?;
         let bound = |what, address| move |source| StartError::Bind { what, address, source };
-        let gate = Listener::bind(config.gate).await.map_err(bound("gate", config.gate))?;
-        let http = Listener::bind(config.http).await.map_err(bound("http", config.http))?;
-        let (gate_address, http_address) = (gate.address(), http.address());
+        let gate = match config.gate {
+            Some(address) => Some(Listener::bind(address).await.map_err(bound("gate", address))?),
+            None => None,
+        };
+        let gate_address = gate.as_ref().map(Listener::address);
 
         let view: View<NodeRecord> = View::start(Arc::clone(&directory), &config.keyspace, config.view);
         let view_counters = Arc::clone(view.counters());
@@ -89,58 +96,37 @@ impl Lobby {
         let config = &house.config;
 
         let sink: Arc<dyn LobbyHandler> = Arc::new(ResultSink(Arc::clone(&house)));
-        let handlers = Handlers { lobby: Some(sink), ..Handlers::default() };
+        let sessions: Arc<dyn SessionHandler> = Arc::new(LinkedSessions(Arc::clone(&house)));
+        let handlers = Handlers { lobby: Some(sink), sessions: Some(sessions), ..Handlers::default() };
         let control =
             ControlServer::start(config.control, &config.id, config.cluster_keys.clone(), clock, handlers)
                 .map_err(bound("control", config.control))?;
-        let record = LobbyRecord::new(
-            config.id.clone(),
-            config.instance,
-            control.address(),
-            gate_address,
-            &config.program,
-        );
+        let record = LobbyRecord::new(config.id.clone(), config.instance, control.address(), &config.program);
         let registration =
             Registration::start(directory, config.keyspace.clone(), record, config.registration).await?;
-        let status = Arc::new(Status {
+        let status = Arc::new(LobbyStatus {
             registration_counters: Arc::clone(registration.counters()),
             registration,
             view_counters,
             control_counters: Arc::clone(control.counters()),
+            doors: Arc::default(),
             house: Arc::clone(&house),
         });
 
         let (stop, stopped) = watch::channel(false);
-        let counters = &house.counters;
-        let tasks = vec![
-            tokio::spawn(matching::run(Arc::clone(&house))),
-            tokio::spawn(serve(
-                gate,
-                gate_routes(Arc::clone(&house)),
-                limits,
-                Arc::clone(counters),
-                stopped.clone(),
-            )),
-            tokio::spawn(serve(
-                http,
-                operator_routes(Arc::clone(&status)),
-                limits,
-                Arc::clone(counters),
-                stopped,
-            )),
-        ];
-        tracing::info!(gate = %gate_address, http = %http_address, control = %control.address(), "lobby is up");
-        Ok(Self { status, gate: gate_address, http: http_address, control, stop, tasks })
+        let mut tasks = vec![tokio::spawn(matching::run(Arc::clone(&house)))];
+        if let Some(gate) = gate {
+            let routes =
+                gate_routes(move |socket, from| run_session(Arc::clone(&house), socket, Origin::of(from)));
+            tasks.push(tokio::spawn(serve(gate, routes, limits, Arc::clone(&status.doors), stopped)));
+        }
+        tracing::info!(gate = ?gate_address, control = %control.address(), "lobby is up");
+        Ok(Self { status, gate: gate_address, control, stop, tasks })
     }
 
-    /// Where clients connect with a WebSocket.
-    pub fn gate(&self) -> SocketAddr {
+    /// Where clients connect with a WebSocket, if they do in this process.
+    pub fn gate(&self) -> Option<SocketAddr> {
         self.gate
-    }
-
-    /// Where `/healthz`, `/readyz` and `/metrics` are.
-    pub fn http(&self) -> SocketAddr {
-        self.http
     }
 
     /// Where nodes settle results.
@@ -154,9 +140,19 @@ impl Lobby {
         self.status.counters()
     }
 
+    /// What operators are shown.
+    pub fn status(&self) -> Arc<LobbyStatus> {
+        Arc::clone(&self.status)
+    }
+
     /// Why the lobby takes no players just now, if it does not.
     pub fn not_ready(&self) -> Option<&'static str> {
         self.status.not_ready()
+    }
+
+    /// Takes no new players and tickets from now on; battles that run are told of as before.
+    pub fn drain(&self) {
+        self.status.house.close();
     }
 
     /// Takes no new players and matches, waits for matches that are being placed, tells the clients, leaves the
@@ -197,16 +193,30 @@ impl Drop for Lobby {
     }
 }
 
-impl Status {
-    pub(crate) fn counters(&self) -> Vec<(&'static str, u64)> {
+impl LobbyStatus {
+    /// Writes readiness, counters and gauges.
+    pub fn write(&self, page: &mut StatusPage) {
+        if let Some(why) = self.not_ready() {
+            page.not_ready(why);
+        }
+        for (name, value) in self.counters() {
+            page.counter(name, None, value);
+        }
+        for (name, value) in self.gauges() {
+            page.gauge(name, None, value);
+        }
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
         let mut all = self.house.counters.list();
+        all.extend(self.doors.list());
         all.extend(self.control_counters.list());
         all.extend(self.registration_counters.list());
         all.extend(self.view_counters.list());
         all
     }
 
-    pub(crate) fn gauges(&self) -> Vec<(&'static str, u64)> {
+    fn gauges(&self) -> Vec<(&'static str, u64)> {
         let tickets: u64 =
             (0..self.house.config.modes.len()).map(|mode| u64::from(self.house.queue().waiting(mode))).sum();
         vec![
@@ -217,7 +227,7 @@ impl Status {
         ]
     }
 
-    pub(crate) fn not_ready(&self) -> Option<&'static str> {
+    fn not_ready(&self) -> Option<&'static str> {
         if self.house.is_closing() {
             return Some("closing");
         }

@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::service::ServiceUrl;
-use super::value::{Advertised, LogFilter, Place, Raw, SecretPlace, Value};
+use super::value::{Advertised, LogFilter, Named, Place, Raw, SecretPlace, Value};
 
 /// One setting as the table knows it.
 #[derive(Debug)]
@@ -158,12 +158,16 @@ settings! {
 
     /// Authenticated calls between lobby and battle nodes.
     control: Control {
-        /// Where the lobby takes control calls; nodes in the same process take any free port beside it.
+        /// Where a lobby or a battle node takes control calls; nodes in one process with a lobby take any free port
+        /// beside it. Others are told this address, so it must lead here.
         listen: SocketAddr = loopback(7702);
     }
 
     /// Who takes part in the cluster and how long silence is forgiven.
     cluster: Cluster {
+        /// The name of this process, for `battle`, `lobby` and `gate`; no two of a role share one. Empty: node-1, lobby-1,
+        /// gate-1.
+        name: Named = Named(None);
         /// File with the cluster secret alone, for a battle node that shall not hold the master keys; `keys new`
         /// writes it too when it is set. Empty: the secret is taken from the keys file.
         secret_file: SecretPlace = SecretPlace(Place::new(""));
@@ -238,6 +242,8 @@ settings! {
         catch_up_ticks_max: u16 = 5, 1..=240;
         /// Battles on one node; one more reservation is refused.
         battles_max: u32 = 200, 1..=10000;
+        /// Seconds that running battles have to finish after SIGTERM; what runs then is aborted. Ctrl-C does not wait.
+        drain_seconds: u32 = 240, 0..=86400;
     }
 
     /// Recordings of battles.

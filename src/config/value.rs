@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use tiltyard_cluster::NodeId;
 use toml_edit::Value as Toml;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -146,6 +147,29 @@ impl Value for SocketAddr {
 
     fn to_toml(&self) -> Toml {
         self.to_string().into()
+    }
+}
+
+/// The name of a process in its cluster; none when it was left empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named(pub Option<NodeId>);
+
+impl Value for Named {
+    const KIND: &'static str = "a name of 1 to 64 letters a-z, digits and dashes, such as \"node-1\"";
+
+    fn from_toml(value: &Toml) -> Option<Self> {
+        value.as_str().and_then(Self::from_text)
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text.trim() {
+            "" => Some(Self(None)),
+            name => NodeId::parse(name).ok().map(|name| Self(Some(name))),
+        }
+    }
+
+    fn to_toml(&self) -> Toml {
+        self.0.as_ref().map_or("", NodeId::as_str).into()
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod directory;
 mod plan;
+mod status;
 mod store;
 
 use std::net::SocketAddr;
@@ -17,26 +18,28 @@ use tiltyard_battle::{Node, NodeReport};
 use tiltyard_cluster::control::{ControlClient, NodeCalls};
 use tiltyard_cluster::{BattleId, Clock};
 use tiltyard_engine::Game;
-use tiltyard_lobby::Lobby;
 use tiltyard_lobby::store::Store;
+use tiltyard_lobby::{Lobby, StatusPage, StatusServer};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 pub use self::directory::open_directory;
 pub use self::plan::Plan;
-pub(crate) use self::plan::token_key;
+pub(crate) use self::plan::{control_keys, gate_config, node_config, token_key};
+pub(crate) use self::status::write_node;
 pub use self::store::StorePlace;
 
 /// How long a lobby may take to list the nodes after its start.
 const READY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long results may take to reach the store when the house closes; later ones wait in the outbox.
-const SETTLE_GRACE: Duration = Duration::from_secs(5);
+pub(crate) const SETTLE_GRACE: Duration = Duration::from_secs(5);
 
 /// A house that runs. [`House::close`] ends it in order; dropping it leaves battles unsettled.
 pub struct House<G: Game> {
     lobby: Lobby,
     nodes: Vec<Node<G>>,
     store: Arc<dyn Store>,
+    status: StatusServer,
 }
 
 impl<G: Game> House<G> {
@@ -61,19 +64,28 @@ impl<G: Game> House<G> {
         let calls: Arc<dyn NodeCalls> = Arc::new(ControlClient::new(plan.cluster_keys(), Clock::system()));
         let lobby = plan.lobby_config::<G>()?;
         let lobby = Lobby::start(lobby, directory, Arc::clone(&store), calls, Clock::system()).await;
-        let house = Self { lobby: lobby.context("starting the lobby")?, nodes, store };
-        house.ready().await?;
+        let lobby = lobby.context("starting the lobby")?;
+        let (of_lobby, of_nodes) = (lobby.status(), nodes.iter().map(Node::monitor).collect::<Vec<_>>());
+        let page = move |page: &mut StatusPage| {
+            of_lobby.write(page);
+            of_nodes.iter().for_each(|node| write_node(node, page));
+        };
+        let http = plan.config.http.listen;
+        let status = StatusServer::start(http, Arc::new(page)).await;
+        let status = status.with_context(|| format!("http.listen: cannot listen at {http}"))?;
+        let house = Self { lobby, nodes, store, status };
+        until_ready(|| house.lobby.not_ready()).await?;
         Ok(house)
     }
 
     /// Where players find the gate.
     pub fn gate(&self) -> String {
-        format!("ws://{}", self.lobby.gate())
+        format!("ws://{}", self.lobby.gate().expect("a house has its gate in it"))
     }
 
     /// Where health and metrics are.
     pub fn http(&self) -> String {
-        format!("http://{}", self.lobby.http())
+        format!("http://{}", self.status.address())
     }
 
     /// The nodes by name, with the sockets of their workers.
@@ -88,7 +100,7 @@ impl<G: Game> House<G> {
 
     /// What each node counted so far.
     pub fn reports(&self) -> Vec<NodeReport> {
-        self.nodes.iter().map(Node::report).collect()
+        self.nodes.iter().map(|node| node.monitor().report()).collect()
     }
 
     /// A counter of the lobby; 0 if there is none of that name.
@@ -109,6 +121,13 @@ impl<G: Game> House<G> {
         self.nodes.iter().enumerate().flat_map(of).collect()
     }
 
+    /// Takes no new players and battles from now on, and waits until those that run are over, for `grace` at most.
+    pub async fn drain(&self, grace: Duration) {
+        self.lobby.drain();
+        self.nodes.iter().for_each(Node::drain);
+        until_none(|| self.battles(), grace).await;
+    }
+
     /// Ends in order: no new battles, running ones are ended and their recordings closed, results reach the store,
     /// then the gate closes.
     pub async fn close(self) {
@@ -124,15 +143,24 @@ impl<G: Game> House<G> {
         }
         self.lobby.shutdown().await;
     }
+}
 
-    async fn ready(&self) -> anyhow::Result<()> {
-        let until = Instant::now() + READY_TIMEOUT;
-        while let Some(why) = self.lobby.not_ready() {
-            if Instant::now() >= until {
-                bail!("the lobby is not ready after {} s: {why}", READY_TIMEOUT.as_secs());
-            }
-            sleep(Duration::from_millis(10)).await;
+/// Waits until nothing says why a lobby takes no players.
+pub(crate) async fn until_ready(not_ready: impl Fn() -> Option<&'static str>) -> anyhow::Result<()> {
+    let until = Instant::now() + READY_TIMEOUT;
+    while let Some(why) = not_ready() {
+        if Instant::now() >= until {
+            bail!("the lobby is not ready after {} s: {why}", READY_TIMEOUT.as_secs());
         }
-        Ok(())
+        sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+/// Waits until no battle is left, for `grace` at most.
+pub(crate) async fn until_none(battles: impl Fn() -> usize, grace: Duration) {
+    let until = Instant::now() + grace;
+    while battles() > 0 && Instant::now() < until {
+        sleep(Duration::from_millis(50)).await;
     }
 }

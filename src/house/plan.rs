@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -12,13 +12,13 @@ use tiltyard_cluster::NodeId;
 use tiltyard_cluster::control::{ClusterKeys as ControlKeys, ClusterSecret};
 use tiltyard_cluster::node::{Keyspace, RegistrationConfig, ViewConfig};
 use tiltyard_engine::{Game, Registry, TickRate};
-use tiltyard_lobby::{GateLimits, LobbyConfig, MasterKeys, ModeConfig, Waits};
+use tiltyard_lobby::{GateConfig, GateLimits, LobbyConfig, MasterKeys, ModeConfig, Waits};
 use tiltyard_netcode::system_random;
 use tiltyard_netcode::token::MasterKey as TokenKey;
 
 use crate::config::Config;
 use crate::exit::Usage;
-use crate::keys::{ClusterKeys, MasterKey};
+use crate::keys::{ClusterKeys, MasterKey, Secret};
 
 use super::store::StorePlace;
 
@@ -91,9 +91,8 @@ impl Plan {
         Ok(modes.collect())
     }
 
-    pub(super) fn cluster_keys(&self) -> ControlKeys {
-        let secret = ClusterSecret::new(1, self.keys.cluster_secret.as_bytes());
-        ControlKeys::new(secret.expect("32 bytes are enough for a secret"), None)
+    pub(crate) fn cluster_keys(&self) -> ControlKeys {
+        control_keys(&self.keys.cluster_secret)
     }
 
     /// Hands the results that wait in outboxes of nodes that this house does not have to its first node.
@@ -144,30 +143,19 @@ impl Plan {
 
     pub(super) fn node_config(&self, number: u16) -> NodeConfig {
         let config = &self.config;
-        let workers = config.workers();
+        let id = NodeId::parse(&format!("node-{number}")).expect("letters, a dash and a number are a name");
+        let of_one = node_config(config, &self.keys.cluster_secret, id, &self.recordings, &self.outbox);
         NodeConfig {
-            id: NodeId::parse(&format!("node-{number}")).expect("letters, a dash and a number are a name"),
-            listen: ports_for(config.battle.listen, u32::from(number - 1) * u32::from(workers)),
-            advertise: config.battle.advertise.0,
+            listen: ports_for(config.battle.listen, u32::from(number - 1) * u32::from(of_one.workers)),
             control: SocketAddr::new(config.control.listen.ip(), 0),
-            workers,
-            battles_max: config.battle.battles_max,
-            recordings: self.recordings.clone(),
             signing_key: Some(self.signing.join(format!("node-{number}.key"))),
-            outbox: self.outbox.join(format!("node-{number}")),
-            keyframe_seconds: config.recording.keyframe_seconds,
-            catch_up_max: u32::from(config.battle.catch_up_ticks_max),
-            lease: Duration::from_secs(config.cluster.lease_seconds.into()),
-            load_report: Duration::from_millis(config.cluster.load_report_ms.into()),
-            keys: self.cluster_keys(),
-            build: crate::BUILD.to_owned(),
+            ..of_one
         }
     }
 
-    pub(super) fn lobby_config<G: Game>(&self) -> anyhow::Result<LobbyConfig> {
+    pub(crate) fn lobby_config<G: Game>(&self) -> anyhow::Result<LobbyConfig> {
         let config = &self.config;
         let seconds = |count: u32| Duration::from_secs(count.into());
-        let ttl = seconds(config.cluster.lease_seconds);
         let modes = match &self.modes {
             Some(modes) => modes.clone(),
             None => Self::modes_of::<G>(config)?,
@@ -176,8 +164,7 @@ impl Plan {
             id: NodeId::parse("lobby-1").expect("letters, a dash and a digit are a name"),
             instance: u64::from_le_bytes(system_random()),
             program: crate::BUILD.to_owned(),
-            gate: config.gate.listen,
-            http: config.http.listen,
+            gate: Some(config.gate.listen),
             control: config.control.listen,
             keyspace: Keyspace::default(),
             master_keys: MasterKeys::new(
@@ -190,20 +177,7 @@ impl Plan {
                 seed => seed,
             },
             modes,
-            gate_limits: GateLimits {
-                connections_per_address_max: config.gate.connections_per_address_max as usize,
-                idle_timeout: seconds(config.gate.idle_seconds),
-                // Three signs of life are asked for before a client counts as gone.
-                ping_interval: seconds(config.gate.idle_seconds) / 3,
-                messages_per_second: config.gate.messages_per_second_max,
-                messages_burst: config.gate.messages_per_second_max.saturating_mul(2),
-                logins_per_minute: config.gate.logins_per_minute_max,
-                tickets_per_minute: config.gate.tickets_per_minute_max,
-                fresh_battles_per_minute: config.gate.fresh_battles_per_minute_max,
-                fresh_battles_max: config.gate.fresh_battles_max as usize,
-                limit_loopback: config.gate.limit_loopback,
-                ..GateLimits::default()
-            },
+            gate_limits: gate_limits(config),
             waits: Waits {
                 match_interval: Duration::from_millis(config.queue.interval_ms.into()),
                 session_ttl: seconds(config.token.session_expiry_seconds),
@@ -211,13 +185,83 @@ impl Plan {
                 tickets_max: config.queue.tickets_max as usize,
                 ..Waits::default()
             },
-            registration: RegistrationConfig {
-                ttl,
-                start_timeout: RegistrationConfig::default().start_timeout.max(ttl * 2),
-                ..RegistrationConfig::default()
-            },
+            registration: registration(config),
             view: ViewConfig::default(),
         })
+    }
+}
+
+/// The secret of control calls, as the cluster has it.
+pub(crate) fn control_keys(secret: &Secret) -> ControlKeys {
+    let secret = ClusterSecret::new(1, secret.as_bytes());
+    ControlKeys::new(secret.expect("32 bytes are enough for a secret"), None)
+}
+
+/// A node as the configuration has it; its outbox is a folder of its own, and so is its key a file of its own.
+pub(crate) fn node_config(
+    config: &Config,
+    secret: &Secret,
+    id: NodeId,
+    recordings: &Path,
+    outbox: &Path,
+) -> NodeConfig {
+    NodeConfig {
+        outbox: outbox.join(id.as_str()),
+        signing_key: Some(config.signing_folder().join(format!("{id}.key"))),
+        id,
+        listen: config.battle.listen,
+        advertise: config.battle.advertise.0,
+        control: config.control.listen,
+        workers: config.workers(),
+        battles_max: config.battle.battles_max,
+        recordings: recordings.to_owned(),
+        keyframe_seconds: config.recording.keyframe_seconds,
+        catch_up_max: u32::from(config.battle.catch_up_ticks_max),
+        lease: Duration::from_secs(config.cluster.lease_seconds.into()),
+        load_report: Duration::from_millis(config.cluster.load_report_ms.into()),
+        keys: control_keys(secret),
+        build: crate::BUILD.to_owned(),
+    }
+}
+
+/// A gate of its own as the configuration has it.
+pub(crate) fn gate_config(config: &Config, id: NodeId) -> GateConfig {
+    GateConfig {
+        id,
+        instance: u64::from_le_bytes(system_random()),
+        program: crate::BUILD.to_owned(),
+        listen: config.gate.listen,
+        keyspace: Keyspace::default(),
+        limits: gate_limits(config),
+        registration: registration(config),
+        view: ViewConfig::default(),
+    }
+}
+
+fn gate_limits(config: &Config) -> GateLimits {
+    let idle = Duration::from_secs(config.gate.idle_seconds.into());
+    GateLimits {
+        connections_per_address_max: config.gate.connections_per_address_max as usize,
+        idle_timeout: idle,
+        // Three signs of life are asked for before a client counts as gone.
+        ping_interval: idle / 3,
+        messages_per_second: config.gate.messages_per_second_max,
+        messages_burst: config.gate.messages_per_second_max.saturating_mul(2),
+        logins_per_minute: config.gate.logins_per_minute_max,
+        tickets_per_minute: config.gate.tickets_per_minute_max,
+        fresh_battles_per_minute: config.gate.fresh_battles_per_minute_max,
+        fresh_battles_max: config.gate.fresh_battles_max as usize,
+        limit_loopback: config.gate.limit_loopback,
+        ..GateLimits::default()
+    }
+}
+
+fn registration(config: &Config) -> RegistrationConfig {
+    let ttl = Duration::from_secs(config.cluster.lease_seconds.into());
+    RegistrationConfig {
+        ttl,
+        start_timeout: RegistrationConfig::default().start_timeout.max(ttl * 2),
+        ..RegistrationConfig::default()
     }
 }
 

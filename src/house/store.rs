@@ -50,7 +50,7 @@ impl StorePlace {
     }
 
     /// Opens the store.
-    pub(super) async fn open(&self) -> anyhow::Result<Arc<dyn Store>> {
+    pub(crate) async fn open(&self) -> anyhow::Result<Arc<dyn Store>> {
         match self {
             Self::Memory => Ok(Arc::new(EmbeddedStore::in_memory())),
             Self::File(path) => open_file(path.clone()).await,

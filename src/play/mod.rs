@@ -20,7 +20,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use self::keyboard::Keyboard;
 pub(crate) use self::keyboard::{Said, read, understand};
-pub(crate) use self::screen::{Screen, give_back};
+pub(crate) use self::screen::{Screen, give_back, lend, take_again};
 use crate::exit::Usage;
 use crate::output::Output;
 use crate::stop::Stop;

@@ -21,6 +21,8 @@ static TAKEN: AtomicU8 = AtomicU8::new(FREE);
 const FREE: u8 = 0;
 const BY_STDOUT: u8 = 1;
 const BY_STDERR: u8 = 2;
+/// Set beside the stream while the process is stopped: the terminal is somebody else's, and comes back.
+const AWAY: u8 = 4;
 
 /// The size of a terminal that does not tell its own.
 const SIZE: (u16, u16) = (80, 24);
@@ -53,26 +55,13 @@ impl Screen {
         let stream = stream_for(reader);
         let (columns, rows) = size().unwrap_or(SIZE);
         let screen = Self { stream, columns, rows, bytes: Vec::new() };
-        TAKEN.store(stream, Ordering::SeqCst);
-        enable_raw_mode()?;
-        // Terminals that cannot tell when a key is let go ignore the wish.
-        let flags = KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES
-            | KeyboardEnhancementFlags::REPORT_EVENT_TYPES
-            | KeyboardEnhancementFlags::REPORT_ALL_KEYS_AS_ESCAPE_CODES;
-        execute!(
-            writer(stream),
-            EnterAlternateScreen,
-            Hide,
-            DisableLineWrap,
-            Clear(ClearType::All),
-            PushKeyboardEnhancementFlags(flags)
-        )?;
+        take_stream(stream)?;
         Ok(screen)
     }
 
     /// Whether it is still taken: a panic of the game has given it back.
     pub(crate) fn is_taken(&self) -> bool {
-        TAKEN.load(Ordering::SeqCst) == self.stream
+        TAKEN.load(Ordering::SeqCst) & !AWAY == self.stream
     }
 
     /// Columns and rows.
@@ -87,6 +76,9 @@ impl Screen {
 
     /// Shows canvases, one below the other.
     pub(crate) fn show(&mut self, canvases: &[&Canvas]) -> io::Result<()> {
+        if TAKEN.load(Ordering::SeqCst) & AWAY != 0 {
+            return Ok(());
+        }
         self.bytes.clear();
         queue!(self.bytes, BeginSynchronizedUpdate)?;
         let lines = canvases.iter().flat_map(|canvas| canvas.lines());
@@ -108,12 +100,50 @@ impl Drop for Screen {
     }
 }
 
+fn take_stream(stream: u8) -> io::Result<()> {
+    TAKEN.store(stream, Ordering::SeqCst);
+    enable_raw_mode()?;
+    // Terminals that cannot tell when a key is let go ignore the wish.
+    let flags = KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES
+        | KeyboardEnhancementFlags::REPORT_EVENT_TYPES
+        | KeyboardEnhancementFlags::REPORT_ALL_KEYS_AS_ESCAPE_CODES;
+    execute!(
+        writer(stream),
+        EnterAlternateScreen,
+        Hide,
+        DisableLineWrap,
+        Clear(ClearType::All),
+        PushKeyboardEnhancementFlags(flags)
+    )
+}
+
+/// Lends a taken terminal to its owner while the process is stopped.
+pub(crate) fn lend() {
+    let stream = TAKEN.load(Ordering::SeqCst);
+    if stream != FREE {
+        TAKEN.store(stream | AWAY, Ordering::SeqCst);
+        leave_stream(stream);
+    }
+}
+
+/// Takes a terminal that was lent again.
+pub(crate) fn take_again() {
+    let stream = TAKEN.load(Ordering::SeqCst);
+    if stream & AWAY != 0 && take_stream(stream & !AWAY).is_err() {
+        // Whoever draws sees that the terminal is not taken any more, and ends.
+        give_back();
+    }
+}
+
 /// Gives the terminal back as it was; does nothing when it is not taken.
 pub(crate) fn give_back() {
     let stream = TAKEN.swap(FREE, Ordering::SeqCst);
-    if stream == FREE {
-        return;
+    if stream != FREE && stream & AWAY == 0 {
+        leave_stream(stream);
     }
+}
+
+fn leave_stream(stream: u8) {
     // A terminal that is gone needs nothing back.
     let _ = execute!(
         writer(stream),

@@ -157,6 +157,22 @@ fn a_damaged_keys_file_is_refused_without_its_content() {
 }
 
 #[test]
+fn a_role_alone_says_what_it_needs() {
+    let program = Program::new();
+    for line in ["gate", "lobby", "battle", "nodes", "drain node-1"] {
+        let (code, object) = program.json(line);
+        let error = object["error"].as_str().expect("an error");
+        assert_eq!(code, 2, "{line}: {error}");
+        assert!(
+            error.contains("needs a directory that other processes reach: name etcd with --etcd"),
+            "{error}"
+        );
+    }
+    let (code, _, error) = program.person("battle --name Node_1");
+    assert!(code == 2 && error.contains("cluster.name"), "{error}");
+}
+
+#[test]
 fn a_closed_pipe_is_no_panic() {
     let program = Program::new();
     let mut child = program

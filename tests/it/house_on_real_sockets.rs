@@ -237,6 +237,28 @@ fn ctrl_c_during_a_battle_on_real_sockets_leaves_closed_recordings_and_results()
 }
 
 #[test]
+fn sigterm_lets_a_battle_finish_on_real_sockets() {
+    let program = Program::new();
+    let (up, player, battle) = house_at_play(&program, "--set battle.seconds=15 up --nodes 1");
+    up.send("-HUP");
+    assert!(up.page("/readyz").starts_with("HTTP/1.1 200"));
+    let metrics = up.page("/metrics");
+    for line in
+        ["tiltyard_node_battles{node=\"node-1\"} 1", "tiltyard_node_accepted_total{node=\"node-1\"} 1"]
+    {
+        assert!(metrics.contains(&format!("\n{line}\n")), "no {line} in {metrics}");
+    }
+    assert!(metrics.contains("\ntiltyard_node_late_ticks_total{node=\"node-1\"} "), "{metrics}");
+    up.send("-TERM");
+    wait_until("it is still ready", || up.page("/readyz").starts_with("HTTP/1.1 503"));
+    assert_eq!(up.ended(), (Some(0), String::new()));
+    let (row, busy) = stored(&program, battle);
+    assert_eq!((row.result.map(|result| result.ended), busy), (Some(BattleEnd::Finished), false));
+    end(player);
+    assert_eq!(program.json("replay verify tiltyard-data/replays").0, 0);
+}
+
+#[test]
 fn a_killed_house_ends_its_battles_when_it_is_up_again_on_real_sockets() {
     let program = Program::new();
     let (up, player, battle) = house_at_play(&program, "--set battle.seconds=600 up --nodes 2");

@@ -1,9 +1,8 @@
 //! Playing by keyboard: the real binary on a pseudo-terminal, and where there is none.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::program::{Program, Up, wait};
+use crate::program::{Program, Up, send, wait};
 use crate::terminal::{ENTER_SCREEN, LEAVE_SCREEN, SHOW_CURSOR, Terminal};
 
 #[test]
@@ -34,20 +33,40 @@ fn a_player_at_the_keyboard_gets_the_terminal_back_over_real_sockets() {
     assert_eq!(wait(&mut child), Some(0));
     assert!(terminal.is_as(&before));
 
-    // By Ctrl-C, which is a key there, and by a signal.
-    for ctrl_c in [true, false] {
+    // By Ctrl-C, which is a key there, and by signals.
+    for signal in [None, Some("-TERM"), Some("-HUP")] {
         let mut child = terminal.start(&mut connect());
         terminal.wait_for("you are ");
         assert!(terminal.is_raw());
-        if ctrl_c {
-            terminal.press("\u{3}");
-        } else {
-            let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-            assert!(killed.expect("kill runs").success());
+        match signal {
+            None => terminal.press("\u{3}"),
+            Some(signal) => send(signal, &child),
         }
         assert!(terminal.wait_for("states differed").contains(LEAVE_SCREEN));
         assert_eq!(wait(&mut child), Some(0));
         assert!(terminal.is_as(&before));
+    }
+
+    // While the process is stopped the terminal is its owner's; then it plays on, and ends at once when told so.
+    let mut child = terminal.start(&mut connect());
+    terminal.wait_for("you are ");
+    send("-TSTP", &child);
+    terminal.wait_for(LEAVE_SCREEN);
+    wait_until(|| terminal.is_as(&before));
+    send("-CONT", &child);
+    terminal.wait_for(ENTER_SCREEN);
+    wait_until(|| terminal.is_raw());
+    send("-QUIT", &child);
+    terminal.wait_for(LEAVE_SCREEN);
+    assert_eq!(wait(&mut child), Some(1));
+    assert!(terminal.is_as(&before));
+}
+
+fn wait_until(is_so: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < until, "the terminal's modes do not change");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -1,7 +1,8 @@
 //! The real binary in a folder of its own.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -123,12 +124,33 @@ impl Up {
         self.child.wait().expect("a killed child ends");
     }
 
+    /// Sends a signal, such as `-HUP`.
+    pub(crate) fn send(&self, signal: &str) {
+        send(signal, &self.child);
+    }
+
+    /// Asks its operators' address for a page; gives the whole answer, or nothing when nobody answers.
+    pub(crate) fn page(&self, path: &str) -> String {
+        let http = self.addresses["http"].as_str().expect("an address");
+        let mut answer = String::new();
+        if let Ok(mut socket) = TcpStream::connect(http.strip_prefix("http://").expect("a URL")) {
+            let asked = write!(socket, "GET {path} HTTP/1.1\r\nHost: house\r\n\r\n");
+            let _ = asked.and_then(|()| socket.read_to_string(&mut answer));
+        }
+        answer
+    }
+
     /// Sends SIGINT, as Ctrl-C does, and waits for the end: the exit code, and what was said after the first line.
-    pub(crate) fn interrupt(mut self) -> (Option<i32>, String) {
+    pub(crate) fn interrupt(self) -> (Option<i32>, String) {
         interrupt(&self.child);
+        self.ended()
+    }
+
+    /// Waits for the end: the exit code, and what was said after the first line.
+    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
         let code = wait(&mut self.child);
         let mut rest = String::new();
-        std::io::Read::read_to_string(&mut self.stdout, &mut rest).expect("the pipe is closed");
+        self.stdout.read_to_string(&mut rest).expect("the pipe is closed");
         (code, rest)
     }
 }
@@ -143,7 +165,12 @@ impl Drop for Up {
 
 /// Sends SIGINT to a child by its number.
 pub(crate) fn interrupt(child: &Child) {
-    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    send("-INT", child);
+}
+
+/// Sends a signal, such as `-TERM`, to a child by its number.
+pub(crate) fn send(signal: &str, child: &Child) {
+    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kill runs");
     assert!(sent.success());
 }
 

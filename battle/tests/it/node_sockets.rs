@@ -89,7 +89,7 @@ async fn a_node_settles_what_the_killed_one_before_it_left_and_settles_it_once()
     let handlers = Handlers { lobby: Some(Arc::new(Sink(sink))), ..Handlers::default() };
     let lobby =
         ControlServer::start(config.control, &id, config.keys.clone(), Clock::system(), handlers).unwrap();
-    let record = LobbyRecord::new(id, 1, lobby.address(), config.listen, "test");
+    let record = LobbyRecord::new(id, 1, lobby.address(), "test");
     let lobby_registered = Registration::start(
         directory.clone(),
         Keyspace::default(),

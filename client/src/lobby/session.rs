@@ -27,7 +27,8 @@ const RESUME_PAUSE: Duration = Duration::from_millis(100);
 /// How a session is set up.
 #[derive(Clone, Debug)]
 pub struct LobbySettings {
-    /// The gate, as `ws://host:port/`; without a scheme `ws://` is meant.
+    /// The gate, as `ws://host:port/`; without a scheme `ws://` is meant. Several, with commas between, are tried in
+    /// their order, the first time and after every break.
     pub gate: String,
     /// The wanted display name, at most 32 bytes; without one the house gives one.
     pub name: Option<String>,
@@ -49,9 +50,10 @@ impl LobbySettings {
         }
     }
 
-    /// The gate's address with its scheme.
-    fn url(&self) -> String {
-        if self.gate.contains("://") { self.gate.clone() } else { format!("ws://{}", self.gate) }
+    /// The gates' addresses with their schemes.
+    fn urls(&self) -> impl Iterator<Item = String> {
+        let gates = self.gate.split(',').map(str::trim);
+        gates.map(|gate| if gate.contains("://") { gate.to_owned() } else { format!("ws://{gate}") })
     }
 }
 
@@ -198,19 +200,20 @@ impl LobbySession {
                     );
                 }
                 Ok(GateMessage::Error(error)) => return Err(error.into()),
+                Ok(GateMessage::LoggedIn(logged_in)) => {
+                    self.moved(&logged_in);
+                    if let Some(ticket) = self.battle_after(&logged_in).await? {
+                        return Ok(ticket);
+                    }
+                }
                 Ok(message) => self.keep(message)?,
                 Err(LobbyError::TimedOut { .. }) if until <= Instant::now() => {
                     return Err(timed_out("battle_ready", time));
                 }
                 Err(error) if error.is_of_the_connection() => {
                     let logged_in = self.resume(error).await?;
-                    if logged_in.in_battle
-                        && let Some(ticket) = self.where_is_my_battle().await?
-                    {
+                    if let Some(ticket) = self.battle_after(&logged_in).await? {
                         return Ok(ticket);
-                    }
-                    if !logged_in.queued {
-                        return Err(LobbyError::TicketLost);
                     }
                 }
                 Err(error) => return Err(error),
@@ -235,20 +238,40 @@ impl LobbySession {
             }
             let left = until.saturating_duration_since(Instant::now());
             match self.wire.receive("battle_over", left).await {
+                Ok(GateMessage::LoggedIn(logged_in)) => {
+                    self.moved(&logged_in);
+                    self.still_in(battle).await?;
+                }
                 Ok(message) => self.keep(message)?,
                 Err(LobbyError::TimedOut { .. }) if until <= Instant::now() => {
                     return Err(timed_out("battle_over", time));
                 }
                 Err(error) if error.is_of_the_connection() => {
                     self.resume(error).await?;
-                    let here = self.where_is_my_battle().await?;
-                    if here.is_none_or(|ticket| ticket.battle != battle) {
-                        return Err(LobbyError::ResultMissed);
-                    }
+                    self.still_in(battle).await?;
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The battle that a ticket may have led to while the session was broken. The ticket waits on if it did not.
+    async fn battle_after(&mut self, logged_in: &LoggedIn) -> Result<Option<BattleTicket>, LobbyError> {
+        if logged_in.in_battle
+            && let Some(ticket) = self.where_is_my_battle().await?
+        {
+            return Ok(Some(ticket));
+        }
+        if logged_in.queued { Ok(None) } else { Err(LobbyError::TicketLost) }
+    }
+
+    /// Whether the result of a battle may still come, after the session was broken.
+    async fn still_in(&mut self, battle: BattleId) -> Result<(), LobbyError> {
+        let here = self.where_is_my_battle().await?;
+        if here.is_none_or(|ticket| ticket.battle != battle) {
+            return Err(LobbyError::ResultMissed);
+        }
+        Ok(())
     }
 
     /// Ends the session for good.
@@ -331,10 +354,22 @@ impl LobbySession {
         Ok(logged_in)
     }
 
+    /// The gate took the session up again at another lobby.
+    fn moved(&mut self, logged_in: &LoggedIn) {
+        self.session = logged_in.session.clone();
+        self.resumed += 1;
+    }
+
     /// Keeps what came unasked; that a newer session took over ends this one.
     fn keep(&mut self, message: GateMessage) -> Result<(), LobbyError> {
-        if matches!(message, GateMessage::Replaced(_)) {
-            return Err(LobbyError::Replaced);
+        match &message {
+            GateMessage::Replaced(_) => return Err(LobbyError::Replaced),
+            // What is asked next is answered by the lobby where the session is now.
+            GateMessage::LoggedIn(logged_in) => {
+                self.moved(logged_in);
+                return Ok(());
+            }
+            _ => {}
         }
         if self.kept.len() == KEPT_MAX {
             self.kept.pop_front();
@@ -363,9 +398,20 @@ fn answers(question: &ClientMessage, message: &GateMessage) -> bool {
     )
 }
 
-/// Connects and says hello.
+/// Connects to the first gate that answers, and says hello.
 async fn greet(settings: &LobbySettings) -> Result<Wire, LobbyError> {
-    let mut wire = Wire::connect(&settings.url(), settings.answer_timeout).await?;
+    let mut greeted = Err(LobbyError::Closed);
+    for url in settings.urls() {
+        greeted = greet_at(&url, settings).await;
+        if greeted.as_ref().err().is_none_or(|error| !error.is_of_the_connection()) {
+            break;
+        }
+    }
+    greeted
+}
+
+async fn greet_at(url: &str, settings: &LobbySettings) -> Result<Wire, LobbyError> {
+    let mut wire = Wire::connect(url, settings.answer_timeout).await?;
     let hello = Hello { version: VERSION, client: Text::cut(&settings.client) };
     wire.send(ClientMessage::Hello(hello)).await?;
     match wire.receive("welcome", settings.answer_timeout).await? {

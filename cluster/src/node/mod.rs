@@ -3,6 +3,7 @@
 //! ```text
 //! <prefix>/nodes/<name>     NodeRecord as JSON, under the node's lease
 //! <prefix>/lobbies/<name>   LobbyRecord as JSON, under the lobby's lease
+//! <prefix>/gates/<name>     GateRecord as JSON, under the gate's lease
 //! ```
 
 mod record;
@@ -10,6 +11,6 @@ mod registration;
 pub mod select;
 mod view;
 
-pub use record::{Keyspace, KeyspaceError, Load, LobbyRecord, NodeRecord, Record, RecordError};
+pub use record::{GateRecord, Keyspace, KeyspaceError, Load, LobbyRecord, NodeRecord, Record, RecordError};
 pub use registration::{RegisterError, Registration, RegistrationConfig, RegistrationCounters};
 pub use view::{Listed, View, ViewConfig, ViewCounters};

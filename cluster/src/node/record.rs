@@ -1,4 +1,4 @@
-//! The records of nodes and lobbies in the directory.
+//! The records of nodes, lobbies and gates in the directory.
 
 use std::net::SocketAddr;
 
@@ -145,21 +145,41 @@ pub struct LobbyRecord {
     pub instance: u64,
     /// Where it listens for control messages.
     pub control: SocketAddr,
-    /// Where clients connect.
-    pub gate: SocketAddr,
     /// Version of its program, for people.
     pub build: String,
 }
 
 impl LobbyRecord {
     /// A record.
-    pub fn new(id: NodeId, instance: u64, control: SocketAddr, gate: SocketAddr, build: &str) -> Self {
-        Self { version: RECORD_VERSION, id, instance, control, gate, build: build.to_owned() }
+    pub fn new(id: NodeId, instance: u64, control: SocketAddr, build: &str) -> Self {
+        Self { version: RECORD_VERSION, id, instance, control, build: build.to_owned() }
     }
 
     /// Whom to call.
     pub fn peer(&self) -> Peer {
         Peer { id: self.id.clone(), control: self.control }
+    }
+}
+
+/// A gate that is a process of its own, in the directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateRecord {
+    /// Version of the record.
+    pub version: u32,
+    /// The gate's name.
+    pub id: NodeId,
+    /// A random number of this process.
+    pub instance: u64,
+    /// Where clients connect.
+    pub address: SocketAddr,
+    /// Version of its program, for people.
+    pub build: String,
+}
+
+impl GateRecord {
+    /// A record.
+    pub fn new(id: NodeId, instance: u64, address: SocketAddr, build: &str) -> Self {
+        Self { version: RECORD_VERSION, id, instance, address, build: build.to_owned() }
     }
 }
 
@@ -174,7 +194,7 @@ pub enum RecordError {
     Version(u32),
 }
 
-/// A kind of record: nodes and lobbies.
+/// A kind of record: nodes, lobbies and gates.
 pub trait Record: Clone + Send + Sync + Serialize + DeserializeOwned + 'static {
     /// The folder of its keys.
     const FOLDER: &'static str;
@@ -227,6 +247,22 @@ impl Record for NodeRecord {
 
 impl Record for LobbyRecord {
     const FOLDER: &'static str = "lobbies";
+
+    fn id(&self) -> &NodeId {
+        &self.id
+    }
+
+    fn instance(&self) -> u64 {
+        self.instance
+    }
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+}
+
+impl Record for GateRecord {
+    const FOLDER: &'static str = "gates";
 
     fn id(&self) -> &NodeId {
         &self.id

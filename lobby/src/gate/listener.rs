@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::config::GateLimits;
-use crate::counters::LobbyCounters;
+use crate::counters::DoorCounters;
 use crate::shares::Origin;
 
 /// Most bytes of a request's line and headers together.
@@ -112,7 +112,7 @@ pub(crate) async fn serve(
     listener: Listener,
     routes: Router,
     limits: GateLimits,
-    counters: Arc<LobbyCounters>,
+    counters: Arc<DoorCounters>,
     mut stop: watch::Receiver<bool>,
 ) {
     let open = Arc::new(Open { by_address: Mutex::default(), limits });
@@ -150,7 +150,7 @@ async fn serve_connection(
     permit: Permit,
     routes: Router,
     limits: GateLimits,
-    counters: Arc<LobbyCounters>,
+    counters: Arc<DoorCounters>,
 ) {
     // Frames are small and wait for an answer.
     let _ = stream.set_nodelay(true);

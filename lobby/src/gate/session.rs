@@ -42,6 +42,10 @@ pub(crate) trait Socket: Send {
     /// Answers whether the frame was taken.
     async fn send(&mut self, text: String) -> bool;
     async fn ping(&mut self) -> bool;
+    /// Lets the session go on elsewhere, as the house closes; answers whether it can.
+    async fn move_on(&mut self) -> bool {
+        false
+    }
     async fn close(&mut self);
 }
 
@@ -303,6 +307,7 @@ impl<S: Socket> Session<S> {
             CloseReason::Replaced => {
                 self.send(&GateMessage::Replaced(Replaced {})).await;
             }
+            CloseReason::House if self.socket.move_on().await => {}
             CloseReason::House => {
                 self.refuse("", ErrorCode::Closing.into(), "").await;
             }

@@ -1,53 +1,56 @@
 //! The gate's WebSocket.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::Router;
+use axum::extract::Extension;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Extension, State};
 use axum::response::Response;
 use axum::routing::any;
+use futures_util::future;
 use tiltyard_api::limits::CLIENT_MESSAGE_BYTES_MAX;
 use tracing::Instrument as _;
 
 use super::listener::Permit;
-use super::session::{Incoming, Socket, run_session};
-use crate::house::House;
-use crate::shares::Origin;
+use super::session::{Incoming, Socket};
 
 /// Bytes gathered before a write to the socket, and most that wait there.
 const WRITE_BUFFER: usize = 4 * 1024;
 const WRITE_BUFFER_MAX: usize = 256 * 1024;
 
-/// The gate: a WebSocket at `/` and at `/gate`.
-pub(crate) fn gate_routes(house: Arc<House>) -> Router {
-    Router::new().route("/", any(upgrade)).route("/gate", any(upgrade)).with_state(house)
+/// The gate: a WebSocket at `/` and at `/gate`, each served by a task of its own.
+pub(crate) fn gate_routes<Serving>(
+    serve: impl Fn(Framed, IpAddr) -> Serving + Clone + Send + Sync + 'static,
+) -> Router
+where
+    Serving: Future<Output = ()> + Send + 'static,
+{
+    let upgrade = move |Extension(permit): Extension<Arc<Permit>>, upgrade: WebSocketUpgrade| {
+        let serve = serve.clone();
+        // No compression is ever agreed on, so a frame is never larger inside than outside.
+        let answer: Response = upgrade
+            .max_message_size(CLIENT_MESSAGE_BYTES_MAX)
+            .max_frame_size(CLIENT_MESSAGE_BYTES_MAX)
+            .write_buffer_size(WRITE_BUFFER)
+            .max_write_buffer_size(WRITE_BUFFER_MAX)
+            .on_upgrade(move |socket| {
+                permit.upgraded();
+                let span = tracing::info_span!("session", peer = %permit.peer());
+                async move {
+                    serve(Framed(socket), permit.peer().ip()).await;
+                    drop(permit);
+                }
+                .instrument(span)
+            });
+        future::ready(answer)
+    };
+    Router::new().route("/", any(upgrade.clone())).route("/gate", any(upgrade))
 }
 
-async fn upgrade(
-    State(house): State<Arc<House>>,
-    Extension(permit): Extension<Arc<Permit>>,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    // No compression is ever agreed on, so a frame is never larger inside than outside.
-    upgrade
-        .max_message_size(CLIENT_MESSAGE_BYTES_MAX)
-        .max_frame_size(CLIENT_MESSAGE_BYTES_MAX)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(WRITE_BUFFER_MAX)
-        .on_upgrade(move |socket| {
-            permit.upgraded();
-            let span = tracing::info_span!("session", peer = %permit.peer());
-            async move {
-                run_session(house, Framed(socket), Origin::of(permit.peer().ip())).await;
-                drop(permit);
-            }
-            .instrument(span)
-        })
-}
-
-struct Framed(WebSocket);
+/// A WebSocket that carries text frames.
+pub(crate) struct Framed(WebSocket);
 
 #[async_trait]
 impl Socket for Framed {

@@ -1,19 +1,19 @@
 //! A lobby without sockets: sessions over channels, so that it runs under paused time.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tiltyard_api::{ClientMessage, GateMessage};
 use tiltyard_cluster::Clock;
-use tiltyard_cluster::control::{LobbyHandler, NodeCalls};
+use tiltyard_cluster::control::{LobbyHandler, NodeCalls, SessionCalls, SessionHandler, SessionLink};
 use tiltyard_cluster::directory::Directory;
 use tiltyard_cluster::node::View;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::config::{ConfigError, LobbyConfig};
-use crate::gate::{Incoming, Socket, run_session};
+use crate::gate::{Front, GateConfig, Incoming, Linked, Socket, carry, run_session};
 use crate::house::House;
 use crate::matching;
 use crate::settle::ResultSink;
@@ -27,6 +27,30 @@ const FRAMES_MAX: usize = 16;
 pub struct LocalLobby {
     house: Arc<House>,
     matching: JoinHandle<()>,
+    linked: Arc<LinkedTasks>,
+}
+
+/// Sessions that come by way of a gate, until the lobby dies.
+struct LinkedTasks {
+    house: Arc<House>,
+    tasks: Mutex<Option<Vec<AbortHandle>>>,
+}
+
+impl SessionHandler for LinkedTasks {
+    fn take(&self, link: SessionLink, from: IpAddr) -> bool {
+        let mut tasks = self.tasks.lock().expect("nobody panics while holding it");
+        let Some(tasks) = tasks.as_mut().filter(|_| !self.house.is_closing()) else { return false };
+        let session = run_session(Arc::clone(&self.house), Linked(link), Origin::of(from));
+        tasks.push(tokio::spawn(session).abort_handle());
+        true
+    }
+}
+
+/// A gate in this process, with everything but a listener and its own registration.
+pub struct LocalGate {
+    front: Arc<Front>,
+    /// Dropping it closes the gate's sessions.
+    _stop: watch::Sender<bool>,
 }
 
 /// A client of a [`LocalLobby`]; dropping it closes the connection.
@@ -51,7 +75,8 @@ impl LocalLobby {
         let view = View::start(directory, &config.keyspace, config.view);
         let house = Arc::new(House::new(config, store, view, nodes, clock));
         let matching = tokio::spawn(matching::run(Arc::clone(&house)));
-        Ok(Self { house, matching })
+        let linked = LinkedTasks { house: Arc::clone(&house), tasks: Mutex::new(Some(Vec::new())) };
+        Ok(Self { house, matching, linked: Arc::new(linked) })
     }
 
     /// Opens a connection from this machine.
@@ -61,11 +86,26 @@ impl LocalLobby {
 
     /// Opens a connection from an address.
     pub fn connect_from(&self, address: IpAddr) -> LocalClient {
-        let (outgoing, from_client) = mpsc::channel(FRAMES_MAX);
-        let (to_client, incoming) = mpsc::channel(FRAMES_MAX);
-        let socket = LocalSocket { from_client, to_client };
+        let (client, socket) = LocalClient::with_socket();
         tokio::spawn(run_session(Arc::clone(&self.house), socket, Origin::of(address)));
-        LocalClient { outgoing, incoming }
+        client
+    }
+
+    /// Takes the sessions that gates open.
+    pub fn sessions(&self) -> Arc<dyn SessionHandler> {
+        Arc::clone(&self.linked) as Arc<dyn SessionHandler>
+    }
+
+    /// Ends without a word, as a process that is killed: the sessions of gates break, new ones are refused.
+    pub fn die(&self) {
+        let tasks = self.linked.tasks.lock().expect("nobody panics while holding it").take();
+        tasks.into_iter().flatten().for_each(|task| task.abort());
+    }
+
+    /// Closes in order: the sessions of gates go on elsewhere.
+    pub fn close(&self) {
+        self.house.close();
+        self.house.presence().close_all();
     }
 
     /// Where nodes settle.
@@ -94,7 +134,33 @@ impl Drop for LocalLobby {
     }
 }
 
+impl LocalGate {
+    /// Starts the gate. Needs a tokio runtime.
+    pub fn start(config: &GateConfig, directory: Arc<dyn Directory>, calls: Arc<dyn SessionCalls>) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        Self { front: Arc::new(Front::new(config, directory, calls, stopped)), _stop: stop }
+    }
+
+    /// Opens a connection from an address.
+    pub fn connect_from(&self, address: IpAddr) -> LocalClient {
+        let (client, socket) = LocalClient::with_socket();
+        tokio::spawn(carry(Arc::clone(&self.front), socket, address));
+        client
+    }
+
+    /// How many lobbies the gate knows.
+    pub fn lobbies(&self) -> usize {
+        self.front.lobbies()
+    }
+}
+
 impl LocalClient {
+    fn with_socket() -> (Self, LocalSocket) {
+        let (outgoing, from_client) = mpsc::channel(FRAMES_MAX);
+        let (to_client, incoming) = mpsc::channel(FRAMES_MAX);
+        (Self { outgoing, incoming }, LocalSocket { from_client, to_client })
+    }
+
     /// Sends a message; answers whether the session is still there to take it.
     pub async fn send(&self, message: ClientMessage) -> bool {
         self.send_text(message.to_json()).await

@@ -3,5 +3,5 @@
 mod local;
 mod store_conformance;
 
-pub use local::{LocalClient, LocalLobby};
+pub use local::{LocalClient, LocalGate, LocalLobby};
 pub use store_conformance::store_conformance;

@@ -11,7 +11,7 @@ use tiltyard_cluster::directory::MemoryDirectory;
 use tiltyard_cluster::node::{Keyspace, LobbyRecord, Record};
 use tiltyard_cluster::{BattleId, Clock, Epoch};
 use tiltyard_lobby::store::Store;
-use tiltyard_lobby::{Lobby, LobbyConfig};
+use tiltyard_lobby::{Lobby, LobbyConfig, StatusServer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -45,7 +45,7 @@ async fn counted(lobby: &Lobby, name: &str, expected: u64) -> bool {
 }
 
 async fn connect(lobby: &Lobby) -> Socket {
-    tokio_tungstenite::connect_async(format!("ws://{}/", lobby.gate())).await.unwrap().0
+    tokio_tungstenite::connect_async(format!("ws://{}/", lobby.gate().unwrap())).await.unwrap().0
 }
 
 async fn say(socket: &mut Socket, message: ClientMessage) {
@@ -133,17 +133,24 @@ async fn from_hello_to_result_over_real_sockets() {
 #[tokio::test]
 async fn operators_read_health_readiness_and_metrics_over_a_real_socket() {
     let (house, lobby) = lobby(config()).await;
-    assert!(get(lobby.http(), "/healthz").await.starts_with("HTTP/1.1 200"));
-    assert!(get(lobby.http(), "/readyz").await.starts_with("HTTP/1.1 200"));
-    assert!(get(lobby.http(), "/nothing").await.starts_with("HTTP/1.1 404"));
-    let metrics = get(lobby.http(), "/metrics").await;
+    let status = lobby.status();
+    let server =
+        StatusServer::start("127.0.0.1:0".parse().unwrap(), Arc::new(move |page| status.write(page)));
+    let http = server.await.unwrap();
+    assert!(get(http.address(), "/healthz").await.starts_with("HTTP/1.1 200"));
+    assert!(get(http.address(), "/readyz").await.starts_with("HTTP/1.1 200"));
+    assert!(get(http.address(), "/nothing").await.starts_with("HTTP/1.1 404"));
+    let metrics = get(http.address(), "/metrics").await;
     assert!(
         metrics.contains("# TYPE tiltyard_gate_connections_total counter\ntiltyard_gate_connections_total ")
     );
     assert!(metrics.contains("\ntiltyard_nodes_listed 1\n"), "{metrics}");
-    assert!(get(lobby.gate(), "/").await.starts_with("HTTP/1.1 4"), "no upgrade, no page");
+    assert!(get(lobby.gate().unwrap(), "/").await.starts_with("HTTP/1.1 4"), "no upgrade, no page");
     let names: std::collections::BTreeSet<_> = lobby.counters().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names.len(), lobby.counters().len(), "no counter hides another");
+    lobby.shutdown().await;
+    let closing = get(http.address(), "/readyz").await;
+    assert!(closing.starts_with("HTTP/1.1 503") && closing.contains("closing"), "{closing}");
     drop(house);
 }
 
@@ -152,10 +159,10 @@ async fn slow_and_silent_peers_are_closed_in_time_over_real_sockets() {
     let mut limits = config();
     limits.gate_limits.handshake_timeout = Duration::from_millis(300);
     let (_house, lobby) = lobby(limits).await;
-    let mut silent = TcpStream::connect(lobby.gate()).await.unwrap();
-    let mut after_upgrade = upgraded(lobby.gate()).await;
+    let mut silent = TcpStream::connect(lobby.gate().unwrap()).await.unwrap();
+    let mut after_upgrade = upgraded(lobby.gate().unwrap()).await;
     let started = Instant::now();
-    let mut dripping = TcpStream::connect(lobby.gate()).await.unwrap();
+    let mut dripping = TcpStream::connect(lobby.gate().unwrap()).await.unwrap();
     for byte in b"GET / HTTP/1.1\r\nHost: gate\r\nX: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy" {
         if dripping.write_all(&[*byte]).await.is_err() || started.elapsed() > Duration::from_secs(5) {
             break;
@@ -179,9 +186,9 @@ async fn one_address_gets_no_more_than_its_share_over_real_sockets() {
     let (_house, lobby) = lobby(limits).await;
     let mut taken = Vec::new();
     for _ in 0..3 {
-        taken.push(upgraded(lobby.gate()).await);
+        taken.push(upgraded(lobby.gate().unwrap()).await);
     }
-    let mut surplus = TcpStream::connect(lobby.gate()).await.unwrap();
+    let mut surplus = TcpStream::connect(lobby.gate().unwrap()).await.unwrap();
     assert_eq!(rest(&mut surplus, Duration::from_secs(3)).await.unwrap_or_default(), b"");
     assert!(counted(&lobby, "gate_refused_address", 1).await);
     // A place is given back when its session ends.
@@ -189,7 +196,7 @@ async fn one_address_gets_no_more_than_its_share_over_real_sockets() {
     let started = Instant::now();
     loop {
         let before = counter(&lobby, "gate_connections");
-        let _probe = TcpStream::connect(lobby.gate()).await.unwrap();
+        let _probe = TcpStream::connect(lobby.gate().unwrap()).await.unwrap();
         if counted(&lobby, "gate_connections", before + 1).await {
             break;
         }
@@ -220,13 +227,13 @@ async fn hostile_frames_are_refused_and_cost_their_own_connection_alone_over_rea
     ];
     let sessions = counter(&lobby, "sessions");
     for (what, frame) in &frames {
-        let mut socket = upgraded(lobby.gate()).await;
+        let mut socket = upgraded(lobby.gate().unwrap()).await;
         socket.write_all(frame).await.unwrap();
         let said = rest(&mut socket, Duration::from_secs(5)).await;
         assert!(said.is_some_and(|said| said.len() < 300), "{what} is closed without many words");
     }
     // A message in endless fragments is a message above the limit.
-    let mut socket = upgraded(lobby.gate()).await;
+    let mut socket = upgraded(lobby.gate().unwrap()).await;
     let _ = socket.write_all(&masked(&[0x01, 0xfe, 0x04, 0x00], &[b' '; 1024])).await;
     for _ in 0..8 {
         let _ = socket.write_all(&masked(&[0x00, 0xfe, 0x04, 0x00], &[b' '; 1024])).await;

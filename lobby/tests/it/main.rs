@@ -3,6 +3,7 @@
 
 mod faults;
 mod faulty_store;
+mod front;
 mod gate;
 mod house;
 #[cfg(feature = "mongodb")]
