@@ -12,6 +12,7 @@ use crate::connect::ConnectArgs;
 use crate::demo::DemoArgs;
 use crate::exit::Usage;
 use crate::keys::command::KeysCommand;
+use crate::layout::LayoutArgs;
 use crate::netsim::NetsimArgs;
 use crate::nodes::{DrainArgs, NodesArgs};
 use crate::replay::ReplayCommand;
@@ -186,6 +187,12 @@ makes a blast of 50 m in every tick of 20 ms.")]
 Ends at the first state that differs, and names its seed, tick, component, actor and field.
 Exit codes: 0 all states were the same (after Ctrl-C: those that were compared), 1 one was not.")]
     Soak(SoakArgs),
+    /// Print the layout of the game's records: what a client that is not written in Rust reads the feed by
+    #[command(after_help = "Examples:
+  tiltyard layout > skirmish.layout
+
+docs/PROTOCOL.md says how to read it.")]
+    Layout(LayoutArgs),
     /// Play battles over a seeded bad link in virtual time: the real endpoints, no socket, no clock
     #[command(after_help = "Examples:
   tiltyard netsim --loss 5 --delay 40 --jitter 20
@@ -210,6 +217,7 @@ impl Cli {
             | Command::Connect(_)
             | Command::Replay(_)
             | Command::Bench(_)
+            | Command::Layout(_)
             | Command::Netsim(_)
             | Command::Soak(_) => Vec::new(),
             Command::Token(token) => token.flags(),

@@ -17,6 +17,7 @@ mod bots;
 mod cli;
 mod connect;
 mod demo;
+mod layout;
 mod nodes;
 mod play;
 mod program;

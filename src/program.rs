@@ -114,6 +114,7 @@ fn answer<G: Game>(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
         Command::Replay(command) => unless_stopped(output, move || command.run::<G>(output, &config)),
         Command::Bench(args) => unless_stopped(output, move || args.run::<G>(output)),
         Command::Soak(args) => args.run::<G>(output),
+        Command::Layout(args) => args.run::<G>(output),
         Command::Netsim(args) => unless_stopped(output, move || args.run::<G>(output)),
     }
 }

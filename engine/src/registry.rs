@@ -145,12 +145,14 @@ impl Registry {
         &self.kinds
     }
 
-    /// What must be the same for two builds of a game to understand each other: its name, every registered
-    /// record's layout, the input's, event's and setup's, and the mathematics the engine was built with. Not the rules:
-    /// builds whose systems differ are told apart by their state hashes alone. Runs the self-test of the mathematics, so
-    /// ask once.
+    /// What must be the same for two builds of a game to understand each other, as lines of text: its name, every
+    /// registered record's layout, the input's, event's and setup's, and the mathematics the engine was built with. Not
+    /// the rules: builds whose systems differ are told apart by their state hashes alone. Runs the self-test of the
+    /// mathematics, so ask once.
+    ///
+    /// `docs/PROTOCOL.md` says how to read it.
     #[must_use]
-    pub fn protocol_hash<G: Game>(&self) -> ProtocolHash {
+    pub fn layout<G: Game>(&self) -> String {
         let mut text = String::new();
         text.push_str("tiltyard protocol 1\n");
         text.push_str(G::NAME);
@@ -164,7 +166,13 @@ impl Registry {
         describe(&mut text, "input", G::Input::FIELDS);
         describe(&mut text, "event", G::Event::FIELDS);
         describe(&mut text, "setup", G::Setup::FIELDS);
-        let digest = blake3::hash(text.as_bytes());
+        text
+    }
+
+    /// The hash of the [`layout`](Self::layout), which both ends of a session compare.
+    #[must_use]
+    pub fn protocol_hash<G: Game>(&self) -> ProtocolHash {
+        let digest = blake3::hash(self.layout::<G>().as_bytes());
         ProtocolHash(*digest.as_bytes().first_chunk().expect("a blake3 hash has 32 bytes"))
     }
 

@@ -5,6 +5,7 @@ mod bad_link;
 mod bare_game;
 mod cli;
 mod config;
+mod foreign_client;
 mod house_on_real_sockets;
 mod keyboard;
 mod kills;
