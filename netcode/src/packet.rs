@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn b6_b10_a_packet_opens_once_and_only_unaltered() {
+    fn a_packet_opens_once_and_only_unaltered() {
         let key = Aead::new(&[9; 32]);
         let mut packet = Vec::new();
         let at = start(&mut packet, Side::Client, ConnectionId(5), 3);

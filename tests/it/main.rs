@@ -1,6 +1,7 @@
 //! Tests that cross crates, in one binary.
 
 mod arrows;
+mod bad_input;
 mod bad_link;
 mod bare_game;
 mod cli;

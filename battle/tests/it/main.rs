@@ -1,6 +1,7 @@
 //! A node's promises, room by room. The tests with threads or sockets say so in their names.
 
 mod game;
+mod hostile;
 mod node_sockets;
 mod recording;
 mod room;

@@ -42,7 +42,7 @@ pub struct Server {
     ready: VecDeque<u32>,
     wheel: Wheel,
     expired: Vec<u32>,
-    answers: VecDeque<Answer>,
+    pub(super) answers: VecDeque<Answer>,
     pub(super) scratch: Vec<u8>,
     pub(super) inbox: Inbox<Notice>,
     pub(super) counters: Counters,

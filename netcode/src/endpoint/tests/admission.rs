@@ -83,7 +83,16 @@ fn a_client_that_simulates_must_compute_the_same() {
 }
 
 #[test]
-fn b15_b21_forged_tokens_and_unknown_keys_get_no_word_and_are_counted() {
+fn b21_a_token_of_an_unknown_key_id_gets_no_word_and_is_counted() {
+    let mut world = World::new(CLEAN, 1);
+    let unknown = config_under(9, BATTLE, &claims(3), UNIX_AT_ZERO + 60_000);
+    assert_eq!(outcome(&mut world, unknown), [Told::Closed(CloseReason::Unreachable)]);
+    assert!(world.server.counters().unknown_kid > 0);
+    assert_eq!((world.server.connections(), world.heard.len()), (0, 0));
+}
+
+#[test]
+fn forged_tokens_and_tokens_without_their_secret_get_no_word_and_are_counted() {
     let mut world = World::new(CLEAN, 1);
     let mut forged = config(&claims(3));
     let mut bytes = *forged.token_file.token.as_bytes();
@@ -91,10 +100,6 @@ fn b15_b21_forged_tokens_and_unknown_keys_get_no_word_and_are_counted() {
     forged.token_file.token = crate::token::BattleToken::from_bytes(&bytes).unwrap();
     assert_eq!(outcome(&mut world, forged), [Told::Closed(CloseReason::Unreachable)]);
     assert!(world.server.counters().forged_token > 0);
-
-    let unknown = config_under(9, BATTLE, &claims(3), UNIX_AT_ZERO + 60_000);
-    assert_eq!(outcome(&mut world, unknown), [Told::Closed(CloseReason::Unreachable)]);
-    assert!(world.server.counters().unknown_kid > 0);
 
     let mut stolen = config(&claims(3));
     stolen.token_file.session_secret = crate::token::SessionSecret::from_bytes([0xEE; 32]);
@@ -122,7 +127,7 @@ fn f44_two_key_ids_are_valid_at_a_time_and_rotate_while_running() {
 }
 
 #[test]
-fn b19_f21_the_higher_sequence_has_the_seat_and_the_other_is_told() {
+fn b19_the_higher_sequence_has_the_seat_and_the_other_is_told() {
     let mut world = World::new(CLEAN, 1);
     let (first, old) = world.join_and_wait(config(&claims(3)));
     let newer = crate::ClientConfig { connect_sequence: 2, ..config(&claims(3)) };
