@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn b7_a_cookie_is_good_for_its_address_port_and_nonce_alone() {
+    fn a_cookie_is_good_for_its_address_port_and_nonce_alone() {
         let cookie = bake(5_000, "192.0.2.1:9");
         assert!(holds(&cookie, 5_000, "192.0.2.1:9", 7));
         assert!(!holds(&cookie, 5_000, "192.0.2.2:9", 7));
