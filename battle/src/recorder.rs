@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use tiltyard_replay::{Ended, FileWriter, Header, Sealed, Settings, Signer, Statement, SyncSink, WriteError};
@@ -34,6 +34,10 @@ pub const SEAL_EXTENSION: &str = "seal";
 
 /// How often written frames are synced to the disk.
 pub(crate) const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the thread sleeps when it has nothing to do. What is handed over meanwhile is lost if the process is
+/// killed: not a tick at 120 Hz.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How many ticks a killed process may lose: so often the open frame is written ahead of its end.
 const CHECKPOINT_TICKS: u32 = 3;
@@ -115,10 +119,12 @@ impl<F: SyncSink> WriterThread<F> {
     pub(crate) fn run(&mut self, jobs: &Receiver<Job>) {
         let mut sync_at = Instant::now() + SYNC_INTERVAL;
         loop {
-            match jobs.recv_timeout(sync_at.saturating_duration_since(Instant::now())) {
-                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            match jobs.try_recv() {
+                Ok(Job::Stop) | Err(TryRecvError::Disconnected) => break,
                 Ok(job) => self.work(job),
-                Err(RecvTimeoutError::Timeout) => {}
+                // Not waited for: whoever hands over to a thread that waits has to wake it, which costs a tick more
+                // than all else that it does for its recording.
+                Err(TryRecvError::Empty) => std::thread::sleep(LOOK_INTERVAL),
             }
             if Instant::now() >= sync_at {
                 self.sync();
