@@ -176,6 +176,11 @@ fn a_dump_leads_a_fork_to_the_same_battle_and_a_changed_one_elsewhere() {
 
 /// The recording with another hash in tick 150.
 fn lying() -> Vec<u8> {
+    written_anew(|tick, record, hash| (record.to_vec(), hash ^ u64::from(tick == 150)))
+}
+
+/// The recording with other records and hashes, under right checksums.
+fn written_anew(change: impl Fn(u32, &[u8], u64) -> (Vec<u8>, u64)) -> Vec<u8> {
     let bytes = recording();
     let mut reader = Reader::open(&bytes[..], OnDamage::Stop).expect("a header");
     let settings = Settings::new(1, reader.header().rate_hz);
@@ -186,7 +191,8 @@ fn lying() -> Vec<u8> {
             Content::StateHashes(block) => hashes = block.iter().map(|(_, hash)| hash).collect(),
             Content::TickRecords(records) => {
                 for ((tick, record), hash) in records.iter().zip(&hashes) {
-                    writer.append(tick, record, hash ^ u64::from(tick == 150)).expect("in order");
+                    let (record, hash) = change(tick, record, *hash);
+                    writer.append(tick, &record, hash).expect("in order");
                 }
             }
             Content::Keyframe(state) => {
@@ -232,6 +238,29 @@ fn a_divergence_is_reported_and_explained_and_its_report_is_a_test() {
     let (code, object) = program.json("replay explain good.replay");
     assert_eq!((code, &object["found"], &object["verified"]), (0, &Json::Null, &true.into()), "{object}");
     assert_eq!(program.json("replay verify good.replay").1["files"][0]["report"], Json::Null);
+}
+
+#[test]
+fn a_record_that_is_refused_is_reported_and_explained() {
+    let program = Program::new();
+    let made = written_anew(|tick, record, hash| {
+        (if tick == 350 { b"no record".to_vec() } else { record.to_vec() }, hash)
+    });
+    fs::write(program.path().join("made.replay"), made).expect("written");
+    let (code, file) = verify(&program, "made.replay");
+    assert_eq!((code, &file["ticks"], &file["report"]), (1, &349.into(), &"made.tick-350.divergence".into()));
+    assert!(file["error"].as_str().is_some_and(|error| error.contains("tick 350")), "{file}");
+    let (code, object) = program.json("replay explain made.tick-350.divergence");
+    assert_eq!((code, &object["ticks"][0], &object["ticks"][1]), (1, &301.into(), &350.into()), "{object}");
+    let found = &object["found"];
+    assert_eq!((&found["tick"], &found["computed_hash"]), (&350.into(), &Json::Null), "{object}");
+    assert_eq!(found["text"], file["error"]);
+    assert!(found["recorded_hash"].is_string() && object["error"].is_string(), "{object}");
+    // A report of a report says nothing new.
+    fs::rename(program.path().join("made.tick-350.divergence"), program.path().join("test.replay"))
+        .expect("renamed");
+    let (code, file) = verify(&program, "test.replay");
+    assert_eq!((code, &file["report"]), (1, &Json::Null), "{file}");
 }
 
 #[test]
