@@ -4,6 +4,7 @@ mod cutting;
 mod damage;
 mod diffing;
 mod forking;
+mod fuzzed;
 mod game;
 mod golden;
 mod hostile;
