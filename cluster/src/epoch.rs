@@ -100,8 +100,13 @@ pub async fn forget(
     directory.delete(&key(keyspace, battle)).await.map(|_| ())
 }
 
-fn key(keyspace: &Keyspace, battle: BattleId) -> String {
+pub(crate) fn key(keyspace: &Keyspace, battle: BattleId) -> String {
     keyspace.key(&format!("epochs/{battle}"))
+}
+
+/// The value of a first epoch.
+pub(crate) fn first(owner: &NodeId) -> Vec<u8> {
+    write(&Ownership { epoch: Epoch::FIRST, owner: owner.clone() })
 }
 
 fn read(entry: &Entry) -> Result<Ownership, ClaimError> {

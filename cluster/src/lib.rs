@@ -10,6 +10,7 @@
 //! | [`node`] | what stands in the directory of a process, and the choice of the least loaded node, a pure function |
 //! | [`control`] | reservations and reports between lobby and node, sealed with the cluster's secret |
 //! | [`election`] | one of many processes does a thing, with a number that tells its successors apart |
+//! | [`claims`] | first epochs of many battles in few transactions |
 //! | [`epoch`] | the number that tells an older copy of a battle that it is not the one any more |
 //! | [`testing`] | what every directory has to pass |
 //!
@@ -32,6 +33,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod claims;
 mod clock;
 pub mod control;
 mod counters;

@@ -13,10 +13,10 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tiltyard_cluster::directory::EtcdDirectory;
 use tiltyard_cluster::directory::etcd::EtcdConfig;
+use tiltyard_cluster::directory::{Directory, EtcdDirectory};
 use tiltyard_cluster::node::Keyspace;
-use tiltyard_cluster::testing::{conformance, elections};
+use tiltyard_cluster::testing::{capacity, conformance, elections, placements};
 
 /// Says something past the harness, which keeps what tests print.
 fn say(what: &str) {
@@ -37,6 +37,15 @@ async fn etcd_conforms() {
     let Ok(urls) = std::env::var("ETCD_URL") else { return skip("etcd_conforms", "ETCD_URL is not set") };
     let prefix = format!("/conformance-{}", std::process::id());
     conformance(Arc::new(directory(&urls)), &prefix, Duration::from_secs(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn battles_spread_over_nodes_that_are_listed_in_etcd_and_none_is_overfull() {
+    let name = "battles_spread_over_nodes_that_are_listed_in_etcd_and_none_is_overfull";
+    let Some(server) = server::Server::start(1).await else { return skip(name, "no etcd") };
+    let directory: Arc<dyn Directory> = Arc::new(directory(&server.urls()));
+    placements(Arc::clone(&directory), &Keyspace::parse("/roomy").unwrap()).await;
+    capacity(directory, &Keyspace::parse("/tight").unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
