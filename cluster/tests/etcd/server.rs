@@ -1,6 +1,7 @@
 //! An etcd of one test's own, to be stopped, paused and broken.
 
 use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -43,8 +44,7 @@ impl Server {
             return None;
         }
         // All ports are held at once, so that they differ.
-        let ports: Vec<_> =
-            (0..2 * members).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+        let ports: Vec<_> = (0..2 * members).map(|_| free_port()).collect();
         let addresses: Vec<_> = ports.iter().map(|port| port.local_addr().expect("it listens")).collect();
         let members = addresses
             .chunks(2)
@@ -129,6 +129,18 @@ impl Server {
         let line = status.lines().find(|line| leads(line)).unwrap_or_else(|| panic!("no leader: {status}"));
         let at = |member: &Member| line.contains(&member.client.to_string());
         self.members.iter().position(at).expect("one of ours leads")
+    }
+}
+
+/// A port below those that the system gives to connections: a client that tries again and again to reach a member
+/// that is down would get the member's own port for its end some day.
+fn free_port() -> TcpListener {
+    loop {
+        let random = RandomState::new().build_hasher().finish() % 10_000;
+        let port = u16::try_from(10_000 + random).expect("it is small");
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return listener;
+        }
     }
 }
 
