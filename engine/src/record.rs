@@ -123,6 +123,7 @@ impl FieldKind {
     ///
     /// # Panics
     /// If `bytes` is shorter than [`FieldKind::size`].
+    #[inline]
     #[must_use]
     pub fn to_wire(self, bytes: &[u8]) -> i64 {
         match self {

@@ -1,9 +1,9 @@
 //! Writing a snapshot.
 
 use super::bits::BitWriter;
-use super::{COUNT_WIDTHS, DELTA_WIDTHS, element_bits};
+use super::{COUNT_WIDTHS, DELTA_WIDTHS};
 use crate::registry::ColumnEntry;
-use crate::{Registry, Save};
+use crate::{Field, Registry, Save};
 
 /// Appends the snapshot of `now` against `baseline` (a state that the receiver has; none: against an empty world).
 ///
@@ -81,18 +81,10 @@ fn put_column(
     }
     bits.put(1, 1);
     let zero = [0_u8; ZERO_BYTES];
-    let mut base_ids = base_ids.chunks_exact(4);
-    let mut old = old.chunks_exact(column.size);
-    for (row, own) in new.chunks_exact(column.size).zip(ids.chunks_exact(4)) {
-        let base = loop {
-            match (base_ids.next(), old.next()) {
-                (Some(id), Some(base)) if id == own => break Some(base),
-                (Some(_), Some(_)) => {}
-                _ => break None,
-            }
-        };
-        match base {
-            Some(base) => put_row(bits, column, row, base),
+    let mut base = base_ids.as_chunks::<4>().0.iter().zip(old.chunks_exact(column.size));
+    for (row, own) in new.chunks_exact(column.size).zip(ids.as_chunks::<4>().0) {
+        match base.by_ref().find(|(id, _)| *id == own) {
+            Some((_, base)) => put_row(bits, column, row, base),
             None if column.size <= ZERO_BYTES => put_row(bits, column, row, &zero[..column.size]),
             None => put_row(bits, column, row, &vec![0; column.size]),
         }
@@ -109,23 +101,33 @@ fn put_row(bits: &mut BitWriter<'_>, column: &ColumnEntry, row: &[u8], base: &[u
     }
     bits.put(1, 1);
     for field in column.fields {
-        let size = field.kind.size();
-        let mut at = field.offset as usize;
-        for _ in 0..field.count {
-            let (new, old) = (&row[at..at + size], &base[at..at + size]);
-            at += size;
-            if new == old {
-                bits.put(0, 1);
-                continue;
-            }
-            bits.put(1, 1);
-            let width = element_bits(field.kind);
-            let delta = field.kind.to_wire(new).wrapping_sub(field.kind.to_wire(old));
-            let delta = delta << (64 - width) >> (64 - width);
-            let zigzag = ((delta << 1) ^ (delta >> 63)) as u64;
-            let [a, b, c, _] = DELTA_WIDTHS;
-            bits.put_class(zigzag, [a, b, c, width]);
+        // Each size by itself, so that an element is compared and read as one number.
+        match field.kind.size() {
+            1 => put_elements::<1>(bits, field, row, base),
+            2 => put_elements::<2>(bits, field, row, base),
+            4 => put_elements::<4>(bits, field, row, base),
+            _ => put_elements::<8>(bits, field, row, base),
         }
+    }
+}
+
+#[inline(always)]
+fn put_elements<const SIZE: usize>(bits: &mut BitWriter<'_>, field: &Field, row: &[u8], base: &[u8]) {
+    let Field { kind, offset, count, .. } = *field;
+    let place = offset as usize..offset as usize + count as usize * SIZE;
+    let (new, old) = (row[place.clone()].as_chunks::<SIZE>().0, base[place].as_chunks::<SIZE>().0);
+    let [a, b, c, _] = DELTA_WIDTHS;
+    let widths = [a, b, c, SIZE as u32 * 8];
+    for (new, old) in new.iter().zip(old) {
+        if new == old {
+            bits.put(0, 1);
+            continue;
+        }
+        let delta = kind.to_wire(new).wrapping_sub(kind.to_wire(old));
+        let unused = 64 - SIZE as u32 * 8;
+        let delta = delta << unused >> unused;
+        bits.put(1, 1);
+        bits.put_class(((delta << 1) ^ (delta >> 63)) as u64, widths);
     }
 }
 
