@@ -40,9 +40,9 @@ pub struct Figures {
     pub save: Spread,
     /// Hashing the state, which every tick does at its end.
     pub hash: Spread,
-    /// Restoring the state of 4 ticks before.
+    /// Restoring the state of 4 ticks before, where the newest one lies.
     pub restore: Spread,
-    /// Copying the bytes of the state that is restored.
+    /// Copying the bytes of the state that is restored, where those of the newest one lie.
     pub copy: Spread,
     /// Encoding a snapshot against the state of 4 ticks before.
     pub encode: Spread,
@@ -146,7 +146,7 @@ impl Copies {
     fn round<G: Game>(&mut self, played: &Played<G>) -> anyhow::Result<()> {
         let mut battle = played.battle();
         let mut saves = vec![played.warm().clone(); BASELINE_TICKS + 1];
-        let (mut bytes, mut plain) = (Vec::new(), Vec::new());
+        let (mut bytes, mut plain) = (Vec::new(), Vec::<u8>::new());
         for (index, (record, expected)) in played.ticks().enumerate() {
             battle.step(record);
             let slots = saves.len();
@@ -159,12 +159,15 @@ impl Copies {
             let registry = battle.world().registry();
             timed(&mut self.encode_ns, || snapshot::encode(registry, &now, Some(baseline), &mut bytes));
             self.snapshot_bytes.push(black_box(&bytes).len());
-            // The same bytes, and warm for both: the encoder has just read them, and so has the first copy.
-            plain.resize(baseline.len(), 0);
-            plain.copy_from_slice(baseline.as_bytes());
+            // The same bytes for both, over those of the newest state, and as warm for both.
+            plain.resize(plain.len().max(baseline.len()).max(now.len()), 0);
+            plain[..baseline.len()].copy_from_slice(baseline.as_bytes());
+            plain[..now.len()].copy_from_slice(now.as_bytes());
             timed(&mut self.copy_ns, || {
-                black_box(&mut plain).copy_from_slice(black_box(baseline.as_bytes()));
+                black_box(&mut plain[..baseline.len()]).copy_from_slice(black_box(baseline.as_bytes()));
             });
+            battle.restore(baseline);
+            battle.restore(&now);
             timed(&mut self.restore_ns, || battle.restore(baseline));
             battle.restore(&now);
             self.state_bytes = now.len();

@@ -53,7 +53,10 @@ pub(in crate::bench) fn measure(
             progress();
             holds(ticks, Crowd::oracle(&spec(users)).expect("the crowd has one"))
         });
-        let (tick, limit) = beside(spec(users_max), ticks)?;
+        let (users_max, (tick, limit)) = confirm(users_max, |users| {
+            progress();
+            beside(spec(users), ticks)
+        })?;
         found.push(Holds { layout, users_max, limit_users_max, tick, limit });
     }
     Ok(found)
@@ -98,6 +101,22 @@ fn users_max(mut holds: impl FnMut(u32) -> bool) -> u32 {
         *if holds(users) { &mut good } else { &mut bad } = users;
     }
     good
+}
+
+/// Measures at what the search found, and at one in sixty-four fewer until 99 of 100 ticks do stay within the budget:
+/// the trials may have fallen into a quieter moment. One user is the least, whatever that takes.
+fn confirm(
+    users_max: u32,
+    mut measure: impl FnMut(u32) -> anyhow::Result<(Spread, Spread)>,
+) -> anyhow::Result<(u32, (Spread, Spread))> {
+    let mut users = users_max.max(1);
+    loop {
+        let (tick, limit) = measure(users)?;
+        if tick.p99_us <= BUDGET_US || users == 1 {
+            return Ok((users, (tick, limit)));
+        }
+        users = users.saturating_sub((users / 64).max(16)).max(1);
+    }
 }
 
 pub(in crate::bench) fn describe(found: &[Holds]) -> String {
@@ -168,6 +187,24 @@ mod tests {
             assert!(found <= possible && possible - found <= (possible / 60).max(16), "{most}: {found}");
             assert!(trials <= 16, "{most}: {trials} trials");
         }
+    }
+
+    #[test]
+    fn what_is_reported_was_measured_to_hold() {
+        let spread = |us: f64| Spread { p50_us: us / 2.0, p99_us: us };
+        let run = |found: u32, most: u32| {
+            let mut tried = Vec::new();
+            let confirmed = confirm(found, |users| {
+                tried.push(users);
+                Ok((spread(if users <= most { 20_000.0 } else { 20_000.1 }), spread(1.0)))
+            });
+            let (users, (tick, _)) = confirmed.unwrap();
+            (users, tick.p99_us, tried)
+        };
+        assert_eq!(run(6400, 6400), (6400, 20_000.0, vec![6400]));
+        assert_eq!(run(6400, 6250), (6202, 20_000.0, vec![6400, 6300, 6202]));
+        assert_eq!(run(20, 0), (1, 20_000.1, vec![20, 4, 1]));
+        assert_eq!(run(0, 9), (1, 20_000.0, vec![1]));
     }
 
     #[test]
