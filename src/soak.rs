@@ -142,7 +142,8 @@ impl Work<'_> {
 
 impl Soaked {
     fn describe(&self, seconds: f64, cores: usize) -> String {
-        let Tally { ticks, straight_ticks, rollbacks, restores, permutations } = self.tally;
+        let Tally { ticks, straight_ticks, rollbacks, restores, permutations, acts, unchecked, refused } =
+            self.tally;
         let mut table = Table::new(["soak", ""]);
         let rows = [
             ("ticks made after another history and compared", ticks),
@@ -151,6 +152,9 @@ impl Soaked {
             ("rollbacks", rollbacks),
             ("restores from bytes or into a new battle", restores),
             ("permutations of rows", permutations),
+            ("commands of the game's own", acts),
+            ("inputs that the game refuses, played nevertheless", unchecked),
+            ("records with what is no number, refused", refused),
             ("desyncs", self.desyncs()),
         ];
         for (what, count) in rows {
@@ -171,6 +175,9 @@ impl Soaked {
             "rollbacks": self.tally.rollbacks,
             "restores": self.tally.restores,
             "permutations": self.tally.permutations,
+            "acts": self.tally.acts,
+            "unchecked": self.tally.unchecked,
+            "refused": self.tally.refused,
             "desyncs": self.desyncs(),
             "first_divergence": null,
             "problem": report,

@@ -43,6 +43,12 @@ pub trait Game: Sized + Send + 'static {
     fn scenes() -> Vec<Mode<Self::Setup>> {
         Self::modes()
     }
+    /// A setup to test by, drawn at random from all that are possible, near or far from this one of a mode; unless the
+    /// game has its own way, the mode's. [`testing::history_fuzz`](crate::testing::history_fuzz) plays battles of them
+    /// by the thousand, so few of them should be large.
+    fn random_setup(of_mode: Self::Setup, _rng: &mut Rng) -> Self::Setup {
+        of_mode
+    }
     /// Makes the state before tick 1. Setup and roster may be of a stranger: bound what is counted or measured by them.
     fn spawn(stage: &mut Stage<'_, Self>);
     /// What a seat does whose input did not arrive: `last` is what it did the tick before, `age` how many ticks in

@@ -17,7 +17,7 @@ record! {
     struct Ring { left: u32, value: u32 }
     /// `order` is another number for the same bells in another order.
     struct Total { sum: u32, order: u32 }
-    struct Press { button: u32 }
+    struct Press { button: u32, force: f32 }
     struct Unused { value: u32 }
 }
 kind! {
@@ -68,7 +68,7 @@ impl<const FLAW: u8> Game for Bells<FLAW> {
     }
 
     fn bot(_: &World, _: Seat, rng: &mut Rng) -> Press {
-        Press { button: rng.below(4) }
+        Press { button: rng.below(4), force: rng.unit() }
     }
 
     fn outcome(world: &World, terms: &Terms) -> Option<Outcome> {
@@ -79,7 +79,8 @@ impl<const FLAW: u8> Game for Bells<FLAW> {
 fn ring<const FLAW: u8>(step: &mut Step<'_, Bells<FLAW>>) {
     let bells = step.world.rows::<Bell>();
     let (ids, mut rings) = (bells.ids(), bells.write::<Ring>());
-    let pressed: u32 = step.inputs.iter().map(|seat| seat.input.button).sum();
+    // A recording may hold what `check` refuses, so the sum may be too large.
+    let pressed = step.inputs.iter().fold(0_u32, |sum, seat| sum.wrapping_add(seat.input.button));
     for (id, ring) in ids.iter().zip(rings.iter_mut()) {
         ring.value = ring.value.wrapping_mul(31).wrapping_add(pressed);
         ring.left -= 1;
@@ -142,6 +143,7 @@ fn every_way_is_gone_and_the_same_seed_goes_the_same_ways() {
         sum += tally;
     }
     assert!(sum.straight_ticks > 1000 && sum.ticks > sum.straight_ticks, "{sum:?}");
+    assert!(sum.acts > 100 && sum.unchecked > 100 && sum.refused > 100, "{sum:?}");
     assert!(sum.rollbacks > 100 && sum.restores > 100 && sum.permutations > 100, "{sum:?}");
 }
 
@@ -180,4 +182,21 @@ fn a_thousand_planted_bits_are_named_exactly_with_both_values() {
         let parts = left.hashes().parts().iter().zip(right.hashes().parts());
         assert_eq!(parts.filter(|(a, b)| a != b).count(), 1, "{planted}");
     }
+}
+
+/// Setups beyond the modes, commands of the game's own and inputs that no node lets in are part of what skirmish is
+/// fuzzed with. None of its inputs can be no number: they are integers.
+#[test]
+fn skirmish_is_fuzzed_with_what_nobody_plays() {
+    let mut sum = Tally::default();
+    let mut rng = Rng::new(1, 0, 0, 0);
+    let modes = Skirmish::modes();
+    let setups: Vec<_> = (0..100).map(|_| Skirmish::random_setup(modes[0].setup, &mut rng)).collect();
+    assert!(setups.iter().filter(|setup| **setup != modes[0].setup).count() > 30);
+    for seed in 100..110 {
+        let mut history = History::<Skirmish>::random(seed).expect("it starts");
+        while history.go_on().expect("no difference") {}
+        sum += history.tally();
+    }
+    assert!(sum.acts > 10 && sum.unchecked > 10, "{sum:?}");
 }

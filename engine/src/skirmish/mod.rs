@@ -109,6 +109,10 @@ impl Game for Skirmish {
         setup::scenes()
     }
 
+    fn random_setup(of_mode: Setup, rng: &mut Rng) -> Setup {
+        setup::random(of_mode, rng)
+    }
+
     fn spawn(stage: &mut Stage<'_, Self>) {
         let teams =
             stage.roster.seats.iter().map(|seat| u32::from(state::team_of(seat.team)) + 1).max().unwrap_or(1);

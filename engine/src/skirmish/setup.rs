@@ -1,5 +1,6 @@
 //! Map and rules of a battle: as they are chosen, and as the ticks use them.
 
+use crate::rng::Rng;
 use crate::space::Rect;
 use crate::{Mode, Terms};
 
@@ -179,6 +180,44 @@ pub(super) fn modes() -> Vec<Mode<Setup>> {
         mode("melee", 4, 3, 180, 40),
         mode("war", 2, 50, 300, 500),
     ]
+}
+
+/// Half of the time a mode's setup; else one with a few numbers changed, some of them to what is out of bounds. The
+/// arena is small enough for its puppets to meet, and there is not more in it than a fuzz can step quickly.
+pub(super) fn random(mut setup: Setup, rng: &mut Rng) -> Setup {
+    let float = |most: f32, rng: &mut Rng| match rng.below(8) {
+        0 => 0.0,
+        1 => -1.0,
+        2 => 1e30,
+        _ => rng.range(0.0, most),
+    };
+    let count = |most: u32, rng: &mut Rng| if rng.one_in(8) { u32::MAX } else { rng.below(most) };
+    if rng.one_in(2) {
+        return setup;
+    }
+    for _ in 0..=rng.below(5) {
+        match rng.below(18) {
+            0 => setup.arena_half = rng.range(0.0, 60.0),
+            1 => setup.obstacles = rng.below(80),
+            2 => setup.minions = rng.below(40),
+            3 => setup.strays = rng.below(100),
+            4 => setup.spread = float(1.0, rng),
+            5 => setup.score_limit = rng.below(20),
+            6 => setup.speed = float(40.0, rng),
+            7 => setup.acceleration = float(400.0, rng),
+            8 => setup.health = count(300, rng),
+            9 => setup.return_seconds = float(5.0, rng),
+            10 => setup.flyer_speed = float(200.0, rng),
+            11 => setup.flyer_seconds = float(4.0, rng),
+            12 => setup.flyer_damage = count(100, rng),
+            13 => setup.flyer_bounces = rng.below(300),
+            14 => setup.weapon_seconds = float(1.0, rng),
+            15 => setup.blast_radius = float(50.0, rng),
+            16 => (setup.blast_damage, setup.blast_edge_damage) = (count(200, rng), count(200, rng)),
+            _ => setup.blast_seconds = float(6.0, rng),
+        }
+    }
+    setup
 }
 
 /// The battles that the game is measured by: puppets and flyers, the arena scaled so that their density stays.

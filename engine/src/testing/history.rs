@@ -14,7 +14,7 @@
 //! have the hash of the straight battle.
 
 use crate::rng::Rng;
-use crate::testing::players::Players;
+use crate::testing::players::{Players, spoil};
 use crate::{
     Battle, BattleSpec, Divergence, Game, Mode, Roster, RosterSeat, Save, SeatRole, StartError, StateHash,
     TEAMS_MAX, Team, Terms, Tick, TickRate, TickRecord, decode_keyframe, encode_keyframe, snapshot,
@@ -67,6 +67,12 @@ pub struct Tally {
     /// How often rows had come to stand where they stand in another way: they were dealt out anew, or the battle had
     /// wandered off.
     pub permutations: u64,
+    /// Commands of the kind [`Command::Act`](crate::Command::Act) in the records.
+    pub acts: u64,
+    /// Inputs in them that [`Game::check`] refuses.
+    pub unchecked: u64,
+    /// Records with an input that is not a number, which their bytes did not survive.
+    pub refused: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -76,6 +82,9 @@ impl std::ops::AddAssign for Tally {
         self.rollbacks += other.rollbacks;
         self.restores += other.restores;
         self.permutations += other.permutations;
+        self.acts += other.acts;
+        self.unchecked += other.unchecked;
+        self.refused += other.refused;
     }
 }
 
@@ -161,7 +170,7 @@ impl std::fmt::Display for Desync {
 }
 
 impl<G: Game> History<G> {
-    /// A battle of a random mode, roster, rate and length: the seed decides on all of it.
+    /// A battle of a random mode, setup, roster, rate and length: the seed decides on all of it.
     ///
     /// # Errors
     /// If it does not start.
@@ -224,7 +233,7 @@ impl<G: Game> History<G> {
     /// What was done so far.
     #[must_use]
     pub fn tally(&self) -> Tally {
-        self.tally
+        Tally { acts: self.players.acts, unchecked: self.players.unchecked, ..self.tally }
     }
 
     /// Ticks a second of the battle.
@@ -246,10 +255,27 @@ impl<G: Game> History<G> {
             self.record.encode(&before[self.ticks], &mut self.bytes);
             after[0].clone_from(&before[self.ticks]);
             after[0].advance(&self.bytes).expect("a record of our own survives its bytes");
+            if self.rng.one_in(32) {
+                self.spoil_a_record();
+            }
             self.ticks += 1;
             self.straight.save(&mut self.states[self.ticks]);
             self.tally.straight_ticks += 1;
         }
+    }
+
+    /// The record that was just made with one input that is not a number: its bytes are none.
+    fn spoil_a_record(&mut self) {
+        let seat = self.rng.below(self.record.inputs.len() as u32) as usize;
+        if !spoil(&mut self.record.inputs[seat].input) {
+            return;
+        }
+        let before = &self.records[self.ticks];
+        self.bytes.clear();
+        self.record.encode(before, &mut self.bytes);
+        let read = before.clone().advance(&self.bytes);
+        assert!(read.is_err(), "SEED={}: a record with an input that is no number is read", self.seed);
+        self.tally.refused += 1;
     }
 
     fn go_another_way(&mut self) -> Result<(), Box<Desync>> {
@@ -352,12 +378,15 @@ impl<G: Game> History<G> {
     }
 }
 
-/// Mostly a small battle of one of the game's modes; now and then a full one, or one of its scenes.
+/// Mostly a small battle of one of the game's modes or of a setup beyond them; now and then a full one, or one of its
+/// scenes.
 fn random_spec<G: Game>(seed: u64, rng: &mut Rng) -> (&'static str, BattleSpec<G>) {
-    let modes = if rng.one_in(128) { G::scenes() } else { G::modes() };
+    let is_scene = rng.one_in(128);
+    let modes = if is_scene { G::scenes() } else { G::modes() };
     assert!(!modes.is_empty(), "{} has no mode: return at least one from Game::modes", G::NAME);
     let Mode { name, teams, seats_per_team, setup, .. } =
         modes[rng.below(modes.len() as u32) as usize].clone();
+    let setup = if is_scene { setup } else { G::random_setup(setup, rng) };
     let most = if rng.one_in(16) { seats_per_team } else { seats_per_team.min(6) };
     let anywhere = rng.one_in(8);
     let mut roster = Roster::default();

@@ -1,4 +1,5 @@
-//! Random players for a fuzz: scripted ones, people who do odd things, seats that nobody plays for a while.
+//! Random players for a fuzz: scripted ones, people who do odd things, seats that nobody plays for a while, and what a
+//! game or an administrator decides.
 
 use crate::rng::Rng;
 use crate::{Battle, Command, FieldKind, Game, Reason, Record, Seat, SeatInput, TickRecord};
@@ -6,6 +7,10 @@ use crate::{Battle, Command, FieldKind, Game, Reason, Record, Seat, SeatInput, T
 /// Who plays each seat, and what he did last.
 pub(super) struct Players<G: Game> {
     seats: Vec<(Player, G::Input)>,
+    /// How many commands were acts.
+    pub(super) acts: u64,
+    /// How many inputs [`Game::check`] refuses.
+    pub(super) unchecked: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -18,7 +23,7 @@ enum Player {
 
 impl<G: Game> Players<G> {
     pub(super) fn new(seats: usize) -> Self {
-        Self { seats: vec![(Player::Bot, G::Input::default()); seats] }
+        Self { seats: vec![(Player::Bot, G::Input::default()); seats], acts: 0, unchecked: 0 }
     }
 
     /// What all seats do next: what a node could have recorded, joins, leaves and takeovers included.
@@ -50,13 +55,19 @@ impl<G: Game> Players<G> {
                 }
             };
             *last = input;
+            self.unchecked += u64::from(!G::check(&input));
             record.inputs.push(SeatInput { input, reason });
+        }
+        while rng.one_in(16) {
+            let seat = Seat(rng.below(self.seats.len() as u32) as u16);
+            record.commands.push(Command::Act { seat, value: odd_integer(FieldKind::U32, rng) as u32 });
+            self.acts += 1;
         }
     }
 }
 
-/// Mostly goes on as before, sometimes plays well, often tries something odd. Never what [`Game::check`] refuses:
-/// that no node lets in.
+/// Mostly goes on as before, sometimes plays well, often tries something odd. Now and then that is what [`Game::check`]
+/// refuses: no node lets it in, but a recording of a stranger may hold it.
 fn human<G: Game>(battle: &Battle<G>, seat: Seat, last: &G::Input, rng: &mut Rng) -> G::Input {
     let input = match rng.below(8) {
         0 => battle.bot_input(seat),
@@ -64,7 +75,15 @@ fn human<G: Game>(battle: &Battle<G>, seat: Seat, last: &G::Input, rng: &mut Rng
         3 => odd(G::Input::default(), rng),
         _ => *last,
     };
-    if G::check(&input) { input } else { *last }
+    if G::check(&input) || rng.one_in(8) { input } else { *last }
+}
+
+/// Makes the first float of an input not a number; false if it has none.
+pub(super) fn spoil<I: Record>(input: &mut I) -> bool {
+    let Some(field) = I::FIELDS.iter().find(|field| field.kind.is_float()) else { return false };
+    let at = field.offset as usize;
+    bytemuck::bytes_of_mut(input)[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    true
 }
 
 /// An input with one element of one field at an odd value, or with a few bits flipped.
