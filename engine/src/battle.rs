@@ -80,7 +80,8 @@ impl<G: Game> Battle<G> {
         Ok(battle)
     }
 
-    /// Makes the next tick and returns its state hash. Never fails, never waits; allocates nothing once warm.
+    /// Makes the next tick and returns its state hash. Never fails, never waits; allocates nothing once warm. Costs
+    /// what the systems do, their changes, and a hash of every column that was asked for to write.
     ///
     /// # Panics
     /// If the record is not the next tick's or not of this battle's seats. In debug builds also if a system wrote
@@ -139,7 +140,8 @@ impl<G: Game> Battle<G> {
         self.hashes.state()
     }
 
-    /// Fills `record` with what the scripted players of all seats do next, without commands.
+    /// Fills `record` with what the scripted players of all seats do next, without commands. Costs a
+    /// [`Battle::bot_input`] a seat.
     pub fn bot_record(&self, record: &mut TickRecord<G::Input>) {
         record.tick = self.tick().next();
         record.commands.clear();
@@ -149,7 +151,8 @@ impl<G: Game> Battle<G> {
         }
     }
 
-    /// What the scripted player of a seat does next: the same whenever it is asked in the same state.
+    /// What the scripted player of a seat does next: the same whenever it is asked in the same state. Costs what
+    /// [`Game::bot`] does.
     #[must_use]
     pub fn bot_input(&self, seat: crate::Seat) -> G::Input {
         let mut rng = Rng::new(self.spec.terms.seed, self.tick().0, BOT_STREAM, u32::from(seat.0));
@@ -174,7 +177,8 @@ impl<G: Game> Battle<G> {
         self.hashes.state()
     }
 
-    /// How the battle ended, once it has. Stepping on is possible and the caller's mistake.
+    /// How the battle ended, once it has. Stepping on is possible and the caller's mistake. Costs what
+    /// [`Game::outcome`] does.
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
         G::outcome(&self.world, &self.spec.terms)

@@ -65,7 +65,8 @@ impl Changes {
     /// Asks for an actor. It stands in the world from the next fixed point of the tick on; `cause` is the actor
     /// whose doing it is, [`ActorId::NONE`] for the rules' own.
     ///
-    /// Above [`ACTORS_MAX`](crate::ACTORS_MAX) living actors the spawn does not happen.
+    /// Above [`ACTORS_MAX`](crate::ACTORS_MAX) living actors the spawn does not happen. Costs a walk over the
+    /// registered kinds; what the spawn itself costs is the fixed point's: a record added to each column.
     ///
     /// # Panics
     /// If the kind is not registered in `Game::components`.

@@ -89,13 +89,14 @@ impl Hashes {
         self.parts.push(hash);
     }
 
-    /// Makes the state hash of all that was told since [`begin`](Self::begin).
+    /// Makes the state hash of all that was told since [`begin`](Self::begin). Costs a hash over a word for each
+    /// column.
     pub fn end(&mut self) {
         self.state = StateHash(xxh3_64(bytemuck::cast_slice(&self.parts)));
     }
 }
 
-/// The hash of a column's bytes, row after row: xxh3-64.
+/// The hash of a column's bytes, row after row: xxh3-64. Costs one read of the bytes.
 #[must_use]
 pub fn hash_column(bytes: &[u8]) -> u64 {
     xxh3_64(bytes)

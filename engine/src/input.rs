@@ -115,7 +115,7 @@ impl From<Short> for TickRecordError {
 
 impl<I: Record> TickRecord<I> {
     /// A record in which nothing happened yet: every seat neutral. The start of the chain that records are encoded
-    /// against.
+    /// against. Costs an allocation of all seats.
     #[must_use]
     pub fn neutral(tick: Tick, seats: usize) -> Self {
         let inputs = vec![SeatInput { input: I::default(), reason: Reason::Neutral }; seats];
@@ -159,7 +159,8 @@ impl<I: Record> TickRecord<I> {
         }
     }
 
-    /// Reads the record that follows on this one from bytes of a stranger, and becomes it.
+    /// Reads the record that follows on this one from bytes of a stranger, and becomes it. Costs a walk over the seats
+    /// and the commands; allocates only to grow the record.
     ///
     /// # Errors
     /// If the bytes are not exactly the next tick's record; this record is then worth nothing any more.

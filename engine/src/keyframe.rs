@@ -70,7 +70,7 @@ pub fn encode_keyframe<I: Record>(save: &Save, record: &TickRecord<I>) -> Vec<u8
 }
 
 /// Reads a keyframe from bytes of a stranger. The record's reasons and commands are not kept in it: all seats come
-/// back as neutral.
+/// back as neutral. Costs a copy, a check and a hash of all bytes, and allocates the state.
 ///
 /// # Errors
 /// If the bytes are not exactly a state of this game with `seats` inputs.

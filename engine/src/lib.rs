@@ -136,6 +136,8 @@
 //!
 //! # Costs
 //!
+//! What says nothing of its cost takes constant time, or time in its arguments' size, and allocates nothing.
+//!
 //! A tick costs what the systems cost, and a hash over every column that somebody asked to write. A save is a copy of
 //! all columns, a restore the same, and a spawn or despawn for every row that is too many or too few. Warm ticks and
 //! saves allocate nothing. `tiltyard bench` tells what they take on a machine.

@@ -157,7 +157,7 @@ impl FieldKind {
         bytes[..size].copy_from_slice(&raw.to_le_bytes()[..size]);
     }
 
-    /// The element at the start of `bytes` as a person reads it.
+    /// The element at the start of `bytes` as a person reads it. Costs an allocation.
     ///
     /// # Panics
     /// If `bytes` is shorter than [`FieldKind::size`].

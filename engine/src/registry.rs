@@ -117,7 +117,7 @@ impl RegistryColumns {
 }
 
 impl Registry {
-    /// What a game registers, checked.
+    /// What a game registers, checked. Costs a comparison of all kinds with each other, and allocates: ask once.
     ///
     /// # Errors
     /// On the first mistake found; it says what to do.
@@ -127,13 +127,14 @@ impl Registry {
         registry.check()
     }
 
-    /// Registers an actor kind.
+    /// Registers an actor kind. Costs an allocation.
     pub fn kind<K: Kind>(&mut self) -> &mut Self {
         self.add::<K>(false);
         self
     }
 
-    /// Registers a singleton: a record of which a battle has exactly one, starting at its default.
+    /// Registers a singleton: a record of which a battle has exactly one, starting at its default. Costs an
+    /// allocation.
     pub fn singleton<T: Record>(&mut self) -> &mut Self {
         self.add::<Single<T>>(true);
         self

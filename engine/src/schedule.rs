@@ -125,7 +125,8 @@ pub struct Stage<'a, G: Game> {
 
 impl<G: Game> Stage<'_, G> {
     /// Adds an actor; ids grow in the order of calls. A kind that is not registered, or an actor above
-    /// [`ACTORS_MAX`](crate::ACTORS_MAX), makes `Battle::new` fail by name; the id is then [`ActorId::NONE`].
+    /// [`ACTORS_MAX`](crate::ACTORS_MAX), makes `Battle::new` fail by name; the id is then [`ActorId::NONE`]. Costs a
+    /// walk over the registered kinds, and a record added to each column.
     pub fn spawn<K: Kind>(&mut self, row: K) -> ActorId {
         self.world.spawn_now(row).unwrap_or_else(|problem| {
             self.problem.get_or_insert(problem);
@@ -139,7 +140,8 @@ impl<G: Game> Stage<'_, G> {
         ActorId(self.world.next_actor)
     }
 
-    /// Sets a singleton. One that is not registered makes `Battle::new` fail by name.
+    /// Sets a singleton. One that is not registered makes `Battle::new` fail by name. Costs a walk over the registered
+    /// kinds.
     pub fn set<T: Record>(&mut self, value: T) {
         match self.world.try_singleton_mut() {
             Ok(mut singleton) => *singleton = value,

@@ -56,7 +56,8 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// A roster of scripted players: `seats_per_team` seats for each of `teams` teams, team by team.
+    /// A roster of scripted players: `seats_per_team` seats for each of `teams` teams, team by team. Costs an
+    /// allocation of all seats.
     #[must_use]
     pub fn bots(teams: u8, seats_per_team: u16) -> Self {
         let seat = |team| RosterSeat { player: 0, team: Team(team), role: SeatRole::Bot, loadout: 0 };

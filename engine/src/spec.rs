@@ -84,7 +84,7 @@ const VERSION: u8 = 1;
 
 impl<G: Game> BattleSpec<G> {
     /// A battle of a mode with nothing but scripted players, at [`TickRate::DEFAULT`]: for tests, benches and first
-    /// steps.
+    /// steps. Costs an allocation of all seats.
     #[must_use]
     pub fn bots(mode: &crate::Mode<G::Setup>, seed: u64) -> Self {
         let rate = TickRate::DEFAULT;
@@ -110,7 +110,7 @@ impl<G: Game> BattleSpec<G> {
         Ok(())
     }
 
-    /// The spec as bytes: 21, the setup's, and 14 for each seat.
+    /// The spec as bytes: 21, the setup's, and 14 for each seat. Costs an allocation of its bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let setup = bytemuck::bytes_of(&self.setup);
@@ -129,7 +129,7 @@ impl<G: Game> BattleSpec<G> {
         out
     }
 
-    /// Reads a spec from bytes of a stranger.
+    /// Reads a spec from bytes of a stranger. Costs a walk over the bytes and an allocation of the seats.
     ///
     /// # Errors
     /// If the bytes are not exactly one spec of this game within all bounds.

@@ -120,13 +120,15 @@ impl World {
         SingletonRef(read::<T>(self.archetype(index)))
     }
 
-    /// How many actors there are, singletons not counted. Always at most [`ACTORS_MAX`].
+    /// How many actors there are, singletons not counted. Always at most [`ACTORS_MAX`]. Costs a walk over the
+    /// registered kinds.
     #[must_use]
     pub fn actors(&self) -> usize {
         self.counts().map(|(_, rows)| rows).sum()
     }
 
-    /// The kinds by name, singletons not counted, each with how many rows it has.
+    /// The kinds by name, singletons not counted, each with how many rows it has. Costs a walk over the registered
+    /// kinds.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, usize)> {
         let kinds = self.registry.kinds().iter().zip(&self.kinds);
         kinds.filter(|(kind, _)| !kind.singleton).map(|(kind, rows)| (kind.name, rows.len()))
@@ -394,7 +396,7 @@ impl<'a, K: Kind> Rows<'a, K> {
         self.ids().binary_search(&id).ok()
     }
 
-    /// A column, to read.
+    /// A column, to read. Costs a walk over the kind's records.
     ///
     /// # Panics
     /// If the kind has no such record, or the column is being written.
@@ -456,7 +458,8 @@ pub struct RowsMut<'a, K> {
 
 impl<'a, K: Kind> RowsMut<'a, K> {
     /// A column, to write. Whoever asks for it has written to it, as far as the state hash is concerned: a column that
-    /// nobody asked for in a tick is not hashed again.
+    /// nobody asked for in a tick is not hashed again. Costs a walk over the kind's records, and a hash of the column
+    /// at the end of the tick.
     ///
     /// # Panics
     /// If the kind has no such record, or the column is in use.

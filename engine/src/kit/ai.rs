@@ -43,7 +43,7 @@ pub fn dodge(me: Vec2, flyer: Vec2, flyer_velocity: Vec2, radius: f32, seconds: 
 }
 
 /// Whether a circle can go straight from one point to another without meeting a block. One that it touches where it
-/// starts is in its way only if it goes towards it: who stands at a wall can go along it.
+/// starts is in its way only if it goes towards it: who stands at a wall can go along it. Costs a test of every block.
 #[must_use]
 pub fn is_clear(from: Vec2, to: Vec2, radius: f32, blocks: impl Iterator<Item = Rect>) -> bool {
     let mut blocks = blocks;
@@ -66,7 +66,8 @@ const TURNS: [f32; 5] = [0.4, 0.8, 1.25, math::PI * 0.5, 1.75];
 /// The wished direction if the next `ahead` metres there are free, else the smallest free turn to one side, else to
 /// the other. `side` is the one tried first, 1 for left, −1 for right; keep it for a while.
 ///
-/// Gives the wished direction back when nothing is free.
+/// Gives the wished direction back when nothing is free. Costs one call of `is_free` where the way is free, eleven at
+/// most.
 #[must_use]
 pub fn steer_round(
     from: Vec2,

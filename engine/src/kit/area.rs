@@ -29,7 +29,7 @@ impl Area {
     }
 
     /// Calls `hurt` with every item of a grid within the radius and the damage there, in the grid's order: cells
-    /// row by row, items ascending within a cell.
+    /// row by row, items ascending within a cell. Costs a look at every target in the cells that the area touches.
     #[inline]
     pub fn for_each_reached(&self, targets: &Grid, center: Vec2, mut hurt: impl FnMut(u32, i16)) {
         targets.for_each_in_circle(center, self.radius, |item, point| {

@@ -26,7 +26,7 @@ pub struct Impact {
 
 impl Impact {
     /// Nothing to touch, over bounds in metres. `map_cell` is best about twice the reach of a touch; `grid_cell`
-    /// such that a cell holds about one target.
+    /// such that a cell holds about one target. Costs an allocation of all cells.
     ///
     /// # Panics
     /// If the bounds are not finite or upside down, or a cell size is not above 0.
@@ -45,7 +45,7 @@ impl Impact {
     }
 
     /// Marks what stands still: a rectangle, already grown by the reach of a touch. One at the edge of the bounds
-    /// has to reach beyond them where flyers may.
+    /// has to reach beyond them where flyers may. Costs a write of the cells that it reaches into.
     pub fn stand(&mut self, rect: &Rect, groups: u8) {
         self.standing.mark_rect(rect, groups);
     }
@@ -68,7 +68,8 @@ impl Impact {
         self.targets.rebuild_from(there.map(|((point, _), row)| (row, *point)));
     }
 
-    /// The rows, ascending, of all flyers that may touch something in a tick of `seconds`, or whose time is up.
+    /// The rows, ascending, of all flyers that may touch something in a tick of `seconds`, or whose time is up. Costs
+    /// one flat pass over the flyers.
     ///
     /// # Panics
     /// If the columns have different lengths.
@@ -99,7 +100,8 @@ impl Impact {
     }
 
     /// The first target of `groups` that a point touches which moves from `from` by `delta`, when targets are
-    /// circles of `radius` (the flyer's own added); of those touched at once the lowest row.
+    /// circles of `radius` (the flyer's own added); of those touched at once the lowest row. Costs what
+    /// [`Grid::first_touched`] does.
     #[must_use]
     pub fn first_touched(&self, from: Vec2, delta: Vec2, radius: f32, groups: u8) -> Option<ItemHit> {
         self.targets.first_touched(from, delta, radius, |row| self.groups[row as usize] & groups != 0)

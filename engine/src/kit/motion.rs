@@ -42,7 +42,8 @@ pub fn approach(velocity: Vec2, wish: Vec2, change_max: f32) -> Vec2 {
     velocity + limit_length(wish - velocity, change_max)
 }
 
-/// [`approach`] for many at once, row by row: square roots and divisions of four rows go side by side.
+/// [`approach`] for many at once, row by row: square roots and divisions of four rows go side by side. Costs one pass
+/// over the rows.
 ///
 /// # Panics
 /// If there are not as many wishes as velocities.
@@ -62,7 +63,7 @@ pub fn approach_all(velocities: &mut [Velocity], wishes: &[Vec2], change_max: f3
     }
 }
 
-/// [`limit_length`] for many at once, four side by side.
+/// [`limit_length`] for many at once, four side by side. Costs one pass over the rows.
 pub fn limit_lengths(vectors: &mut [Vec2], length_max: f32) {
     let (fours, rest) = vectors.as_chunks_mut::<4>();
     fours.iter_mut().for_each(|vectors| limit_four(vectors, length_max));

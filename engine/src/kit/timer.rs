@@ -48,18 +48,18 @@ impl Timers {
         Some(TimerId(serial))
     }
 
-    /// Cancels one timer. Whether it was still running.
+    /// Cancels one timer. Whether it was still running. Costs a walk over the timers.
     pub fn cancel(&mut self, timer: TimerId) -> bool {
         self.retain(|_, serial| serial != timer.0) > 0
     }
 
-    /// Cancels all timers of a key, and tells how many there were.
+    /// Cancels all timers of a key, and tells how many there were. Costs a walk over the timers.
     pub fn cancel_key(&mut self, key: u16) -> usize {
         self.retain(|timer_key, _| timer_key != key)
     }
 
     /// Takes out the next timer that is due at `now`: the earliest first, of equally early ones the one that was
-    /// started first.
+    /// started first. Costs a walk over the timers.
     pub fn pop_due(&mut self, now: Tick) -> Option<Due> {
         let running = 0..self.len();
         let place = running.filter(|place| self.due[*place] <= now).min_by_key(|place| self.due[*place])?;
@@ -80,7 +80,7 @@ impl Timers {
         self.count == 0
     }
 
-    /// How many timers of a key run.
+    /// How many timers of a key run. Costs a walk over the timers.
     #[must_use]
     pub fn running(&self, key: u16) -> usize {
         self.key[..self.len()].iter().filter(|timer_key| **timer_key == key).count()

@@ -68,7 +68,7 @@ impl Canvas {
         }
     }
 
-    /// Writes a line from a place to the right; gives the column after it.
+    /// Writes a line from a place to the right; gives the column after it. Costs a cell a character.
     pub fn text(&mut self, column: u16, row: u16, text: &str, ink: Ink) -> u16 {
         let mut next = column;
         for glyph in text.chars() {
@@ -78,7 +78,7 @@ impl Canvas {
         next
     }
 
-    /// Puts all of another canvas, its upper left corner at a place.
+    /// Puts all of another canvas, its upper left corner at a place. Costs a copy of the cells that fit.
     pub fn paste(&mut self, column: u16, row: u16, other: &Self) {
         for (row, line) in (row..=u16::MAX).zip(other.lines()) {
             for (column, cell) in (column..=u16::MAX).zip(line) {

@@ -28,7 +28,7 @@ impl Keys {
         Self(held.into_iter().collect())
     }
 
-    /// Whether a key is held.
+    /// Whether a key is held. Costs a walk over the held keys.
     #[must_use]
     pub fn is_held(&self, key: Key) -> bool {
         self.0.contains(&key)

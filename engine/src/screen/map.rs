@@ -48,7 +48,8 @@ impl<'a> Map<'a> {
         self.put_at(place.x, place.y, glyph, ink);
     }
 
-    /// Fills a rectangle; one that is smaller than a character gets one.
+    /// Fills a rectangle; one that is smaller than a character gets one. Costs the cells that are covered and on the
+    /// map.
     pub fn fill(&mut self, rect: &Rect, glyph: char, ink: Ink) {
         let (first, last) = self.span(rect);
         if first.x > last.x || first.y > last.y {
@@ -62,7 +63,7 @@ impl<'a> Map<'a> {
         }
     }
 
-    /// Draws a line around a rectangle.
+    /// Draws a line around a rectangle. Costs the cells of the outline that are on the map.
     pub fn outline(&mut self, rect: &Rect, ink: Ink) {
         let (upper_left, lower_right) = (
             self.place(Vec2::new(rect.min.x, rect.max.y)).round() - Vec2::ONE,

@@ -30,7 +30,8 @@ impl From<BitsEnd> for SnapshotError {
 }
 
 /// Makes `into` the state at `tick` that `bytes` tell against `baseline`, and hashes it: the sender's state hash must
-/// come out.
+/// come out. Costs a copy of all columns, a read of the bytes, a check and a hash of the result; allocates only to
+/// grow `into`.
 ///
 /// # Errors
 /// If the bytes are not exactly a snapshot of this game against this baseline; `into` is then empty.

@@ -103,7 +103,8 @@ impl Blocks {
     }
 
     /// Where a circle's centre has to go so that it overlaps no rectangle near it: out of one after the other, in
-    /// their order. Where gaps between rectangles are wider than the circle, one push is enough.
+    /// their order. Where gaps between rectangles are wider than the circle, one push is enough. Costs a test of the
+    /// blocks near the point.
     ///
     /// # Panics
     /// In debug builds, if the radius is above the margin.
@@ -121,7 +122,7 @@ impl Blocks {
     }
 
     /// The first rectangle, grown by `grown`, that a point meets which moves from `from` by `delta`; of those met at
-    /// once the lowest.
+    /// once the lowest. Costs a test of the blocks in the cells that the way crosses.
     ///
     /// # Panics
     /// In debug builds, if `grown` is above the margin.
@@ -148,7 +149,8 @@ impl Blocks {
         best
     }
 
-    /// Whether nothing stands between two points, for something that is `grown` thick to each side.
+    /// Whether nothing stands between two points, for something that is `grown` thick to each side. Costs what
+    /// [`Blocks::first_met`] does.
     #[must_use]
     pub fn is_clear(&self, from: Vec2, to: Vec2, grown: f32) -> bool {
         self.first_met(from, to - from, grown).is_none()

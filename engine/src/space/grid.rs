@@ -32,7 +32,7 @@ pub struct ItemHit {
 
 impl Grid {
     /// An empty grid over bounds in metres. About one item a cell is the best size; at most [`CELLS_MAX`](super::CELLS_MAX) cells
-    /// are made, if need be larger ones.
+    /// are made, if need be larger ones. Costs an allocation of a word a cell.
     ///
     /// # Panics
     /// If the bounds are not finite or upside down, or the cell size is not above 0.
@@ -48,7 +48,8 @@ impl Grid {
         self.rebuild_from(positions.iter().enumerate().map(|(item, point)| (item as u32, *point)));
     }
 
-    /// Replaces all items. Within a cell they keep the order in which they come: give them ascending.
+    /// Replaces all items. Within a cell they keep the order in which they come: give them ascending. Costs what
+    /// [`Grid::rebuild`] does.
     pub fn rebuild_from(&mut self, items: impl Iterator<Item = (u32, Vec2)>) {
         let count = self.cells.count();
         self.starts.clear();
@@ -98,7 +99,8 @@ impl Grid {
         });
     }
 
-    /// Calls `see` with every item within `radius` of a centre: cells row by row, items ascending within a cell.
+    /// Calls `see` with every item within `radius` of a centre: cells row by row, items ascending within a cell. Costs
+    /// a look at every item of the cells that it reaches into.
     #[inline]
     pub fn for_each_in_circle(&self, center: Vec2, radius: f32, mut see: impl FnMut(u32, Vec2)) {
         self.for_each_in_cells(self.cells.around(center, radius), |item, point| {
@@ -108,14 +110,16 @@ impl Grid {
         });
     }
 
-    /// The items in a rectangle, ascending, in place of what `out` held.
+    /// The items in a rectangle, ascending, in place of what `out` held. Costs what [`Grid::for_each_in_rect`] does,
+    /// and a sort of what it finds; allocates only to grow `out`.
     pub fn in_rect(&self, rect: &Rect, out: &mut Vec<u32>) {
         out.clear();
         self.for_each_in_rect(rect, |item, _| out.push(item));
         out.sort_unstable();
     }
 
-    /// The items within `radius` of a centre, ascending, in place of what `out` held.
+    /// The items within `radius` of a centre, ascending, in place of what `out` held. Costs what
+    /// [`Grid::for_each_in_circle`] does, and a sort of what it finds; allocates only to grow `out`.
     pub fn in_circle(&self, center: Vec2, radius: f32, out: &mut Vec<u32>) {
         out.clear();
         self.for_each_in_circle(center, radius, |item, _| out.push(item));
@@ -147,7 +151,8 @@ impl Grid {
     /// The first item whose circle of `radius` a point touches that moves from `from` by `delta`; of those touched
     /// at once the lowest. `accept` says who may be hit.
     ///
-    /// For items of different sizes give the largest radius and let [`Grid::for_each_near_segment`] do the rest.
+    /// For items of different sizes give the largest radius and let [`Grid::for_each_near_segment`] do the rest. Costs
+    /// what [`Grid::for_each_near_segment`] does.
     #[must_use]
     pub fn first_touched(
         &self,
@@ -169,6 +174,7 @@ impl Grid {
     }
 
     /// Calls `see` with every item in the cells near a segment: all that are within `reach` of it, and some more.
+    /// Costs a look at every item of these cells.
     #[inline]
     pub fn for_each_near_segment(&self, from: Vec2, delta: Vec2, reach: f32, mut see: impl FnMut(u32, Vec2)) {
         self.cells

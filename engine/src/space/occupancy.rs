@@ -18,7 +18,8 @@ pub struct Occupancy {
 }
 
 impl Occupancy {
-    /// An empty map over bounds in metres. Cells of about twice the reach are a good size.
+    /// An empty map over bounds in metres. Cells of about twice the reach are a good size. Costs an allocation of a
+    /// byte a cell.
     ///
     /// # Panics
     /// If the bounds are not finite or upside down, or the cell size is not above 0.
@@ -28,31 +29,33 @@ impl Occupancy {
         Self { cells, groups: vec![0; cells.count()], corners: Vec::new() }
     }
 
-    /// Forgets all marks.
+    /// Forgets all marks. Costs a write of all cells.
     pub fn clear(&mut self) {
         self.groups.fill(0);
     }
 
     /// Makes this map equal to another, in the memory it has: a map of what stands still is the start of each tick's.
+    /// Costs a copy of all cells.
     pub fn copy_from(&mut self, other: &Self) {
         self.cells = other.cells;
         self.groups.clone_from(&other.groups);
     }
 
     /// Marks every cell that a rectangle reaches into: whatever point lies in it is seen to be marked. For points
-    /// beyond the bounds to be, the rectangle has to reach beyond them too.
+    /// beyond the bounds to be, the rectangle has to reach beyond them too. Costs a write of these cells.
     pub fn mark_rect(&mut self, rect: &Rect, groups: u8) {
         self.mark_range(self.cells.of_rect(rect), groups);
     }
 
-    /// Marks every cell within `reach` of a point, along both axes, with the bits of `groups`.
+    /// Marks every cell within `reach` of a point, along both axes, with the bits of `groups`. Costs a write of these
+    /// cells.
     #[inline]
     pub fn mark(&mut self, point: Vec2, reach: f32, groups: u8) {
         self.mark_range(self.cells.around(point, reach), groups);
     }
 
     /// Marks every cell within `reach` of each point with the point's groups: [`Occupancy::mark`] for many at once,
-    /// whose cells are found in one flat pass.
+    /// whose cells are found in one flat pass. Costs one pass over the points, and a write of these cells.
     ///
     /// # Panics
     /// If there are not as many groups as points.

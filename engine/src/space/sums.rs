@@ -44,7 +44,8 @@ struct Item {
 
 impl Sums {
     /// An empty index over bounds in metres. `cell` is the height of the cells; squares of that side with about six
-    /// items are a good size. At most [`CELLS_MAX`](super::CELLS_MAX) cells are made, if need be larger ones.
+    /// items are a good size. At most [`CELLS_MAX`](super::CELLS_MAX) cells are made, if need be larger ones. Costs an
+    /// allocation of a word a cell.
     ///
     /// # Panics
     /// If the bounds are not finite or upside down, or the cell size is not above 0.
@@ -63,7 +64,7 @@ impl Sums {
     }
 
     /// Replaces all items by points with weights, numbered from 0 on. Sums wrap around: several small numbers may share
-    /// one weight, each in bits that its sum does not leave.
+    /// one weight, each in bits that its sum does not leave. Costs a counting sort; a warm one allocates nothing.
     pub fn rebuild(&mut self, items: impl Iterator<Item = (Vec2, u64)>) {
         self.starts.fill(0);
         self.pending.clear();
@@ -102,7 +103,8 @@ impl Sums {
         &self.order
     }
 
-    /// The sum over a rectangle, its edges included.
+    /// The sum over a rectangle, its edges included. Costs two sums a row of cells that it reaches into, and a look at
+    /// every item of the cells at its edge.
     #[inline]
     #[must_use]
     pub fn in_rect(&self, rect: &Rect) -> u64 {
@@ -126,7 +128,8 @@ impl Sums {
     }
 
     /// The sum over a circle, its edge included: over the points whose squared distance, as floats compute it, is not
-    /// above the radius squared.
+    /// above the radius squared. Costs two sums a row of cells that it reaches into, and a look at every item of the
+    /// cells at its edge.
     #[inline]
     #[must_use]
     pub fn in_circle(&self, center: Vec2, radius: f32) -> u64 {

@@ -170,7 +170,8 @@ impl std::fmt::Display for Desync {
 }
 
 impl<G: Game> History<G> {
-    /// A battle of a random mode, setup, roster, rate and length: the seed decides on all of it.
+    /// A battle of a random mode, setup, roster, rate and length: the seed decides on all of it. Costs two starts of
+    /// the battle, and room for the states of a block of ticks.
     ///
     /// # Errors
     /// If it does not start.
@@ -183,7 +184,7 @@ impl<G: Game> History<G> {
         Self::with(seed, mode, spec, rng)
     }
 
-    /// A battle of this spec; the seed decides what is done to it.
+    /// A battle of this spec; the seed decides what is done to it. Costs what [`History::random`] does.
     ///
     /// # Errors
     /// If it does not start.
@@ -213,7 +214,8 @@ impl<G: Game> History<G> {
         })
     }
 
-    /// Plays some ticks and goes through them in other ways. True until the battle is over.
+    /// Plays some ticks and goes through them in other ways. True until the battle is over. Costs about two hundred
+    /// ticks.
     ///
     /// # Errors
     /// On the first state that is another one.
