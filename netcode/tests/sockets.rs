@@ -119,6 +119,49 @@ async fn talk(lane: LaneWish, rebinds: bool, link: Option<LinkConfig>) {
 }
 
 #[tokio::test]
+async fn real_socket_timers_act_while_strangers_keep_the_socket_busy() {
+    let (mut server, token_file) = server().await;
+    let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = token_file.addresses[0];
+    let config = ClientConfig {
+        token_file,
+        feed: Feed::Snapshot,
+        lane: LaneWish::Kcp,
+        protocol_hash: [1; 16],
+        math_hash: None,
+        resume_tick: None,
+        connect_sequence: 0,
+    };
+    let both = async {
+        let mut client = ClientShell::connect(config).await.unwrap();
+        let armed = loop {
+            client.wait_until(client.now() + 1).await.unwrap();
+            client.flush().unwrap();
+            server.wait_until(server.now() + 1).await.unwrap();
+            server.flush().unwrap();
+            let connected = match server.server.poll_event() {
+                Some(ServerEvent::Connected(client)) => Some(client.connection),
+                _ => None,
+            };
+            if let Some(connection) = connected {
+                server.server.send_reliable(server.now(), connection, b"due at once").unwrap();
+                break server.server.poll_timeout().expect("a timer is armed");
+            }
+        };
+        let mut rounds = 0;
+        while server.server.poll_timeout().is_some_and(|at| at <= armed) {
+            stranger.send_to(&[0x55; 40], address).unwrap();
+            server.wait_until(server.now() + 1_000).await.unwrap();
+            // Long enough for the timer to be due, in rounds as short as a datagram takes.
+            rounds += 1;
+            assert!(rounds < 100 || server.now().since(armed) < 200, "not served in {rounds} rounds");
+        }
+        assert!(server.server.counters().unknown_kind > 0);
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), both).await.expect("within 20 s");
+}
+
+#[tokio::test]
 async fn real_socket_session_talks_over_kcp() {
     talk(LaneWish::Kcp, false, None).await;
 }

@@ -90,10 +90,11 @@ impl ClientShell {
     /// When the socket is broken.
     pub async fn wait_until(&mut self, deadline: Millis) -> io::Result<()> {
         loop {
-            if self.drain()? > 0 {
+            let came = self.drain()?;
+            self.client.handle_timeout(self.now());
+            if came > 0 {
                 return Ok(());
             }
-            self.client.handle_timeout(self.now());
             self.flush()?;
             let now = self.now();
             if now >= deadline {

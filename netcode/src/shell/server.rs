@@ -54,10 +54,12 @@ impl ServerShell {
     /// When the socket is broken.
     pub async fn wait_until(&mut self, deadline: Millis) -> io::Result<()> {
         loop {
-            if self.drain()? > 0 {
+            let came = self.drain()?;
+            // Also when strangers keep the socket busy: what is due waits for no silence.
+            self.server.handle_timeout(self.now());
+            if came > 0 {
                 return Ok(());
             }
-            self.server.handle_timeout(self.now());
             self.flush()?;
             let now = self.now();
             if now >= deadline {
