@@ -49,6 +49,9 @@ pub enum SaveError {
         /// How many there are.
         found: usize,
     },
+    /// The id counter is 0, which is nobody's id.
+    #[error("the id counter is 0")]
+    Counter,
     /// Actor ids are not ascending, or not below the id counter.
     #[error("actor ids of {kind} are out of order")]
     Ids {
@@ -215,6 +218,9 @@ impl Save {
             return Err(SaveError::Kinds { expected, found: self.counts.len() });
         }
         check_counts(registry, &self.counts)?;
+        if self.next_actor == 0 {
+            return Err(SaveError::Counter);
+        }
         let expected = Self::expected_bytes(registry, &self.counts);
         if self.bytes.len() != expected {
             return Err(SaveError::Length { expected, found: self.bytes.len() });

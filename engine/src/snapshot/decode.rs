@@ -15,7 +15,7 @@ pub enum SnapshotError {
     /// Something is left over.
     #[error("bytes after the end of the snapshot")]
     Long,
-    /// A row is gone that the baseline does not have, or an id does not grow.
+    /// A row is gone that the baseline does not have, or an id or the id counter does not grow.
     #[error("rows do not fit the baseline")]
     Rows,
     /// The result breaks a bound of the game's state.
@@ -65,6 +65,9 @@ fn decode_parts(
     into.counts.clear();
     into.bytes.clear();
     into.next_actor = bits.take(32)? as u32;
+    if baseline.is_some_and(|baseline| into.next_actor < baseline.next_actor) {
+        return Err(SnapshotError::Rows);
+    }
     let mut base_at = 0;
     for (index, kind) in registry.kinds().iter().enumerate() {
         let base_rows = baseline.map_or(0, |baseline| baseline.counts[index] as usize);

@@ -133,3 +133,20 @@ fn hostile_snapshots_are_refused_or_a_sound_state() {
         }
     }
 }
+
+#[test]
+fn an_id_counter_that_is_0_or_falls_back_is_refused() {
+    let world = World::new(Registry::of::<Zoo>().unwrap());
+    let (mut base, mut bytes, mut decoded) = (Save::default(), Vec::new(), Save::default());
+    base.take(&world, &Hashes::default());
+    encode(world.registry(), &base, None, &mut bytes);
+    let mut judge = |counter: u32, baseline: Option<&Save>| {
+        // The first 32 bits are the counter.
+        bytes[..4].copy_from_slice(&counter.to_le_bytes());
+        decode(world.registry(), Tick(9), baseline, &bytes, &mut decoded)
+    };
+    assert_eq!(judge(1, None), Ok(()));
+    assert_eq!(judge(0, None), Err(SnapshotError::State(crate::SaveError::Counter)));
+    base.next_actor = 5;
+    assert_eq!(judge(4, Some(&base)), Err(SnapshotError::Rows));
+}
