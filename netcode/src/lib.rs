@@ -73,6 +73,8 @@ mod connection;
 mod counters;
 mod crypto;
 mod endpoint;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod handshake;
 mod identity;
 pub mod input_window;

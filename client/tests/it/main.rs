@@ -4,6 +4,7 @@ mod clean;
 mod faults;
 mod gate;
 mod host;
+mod hostile_state;
 mod lossy;
 mod real_sockets;
 mod world;

@@ -20,7 +20,7 @@ pub use close::CloseReason;
 pub use stats::ConnectionStats;
 
 pub(crate) use inbox::{Entry, Inbox, Taken};
-pub(crate) use reliable::ReliableError;
+pub(crate) use reliable::{Reliable, ReliableError};
 
 use std::collections::VecDeque;
 
@@ -35,7 +35,7 @@ use crate::time::Millis;
 use crate::{ConnectionId, Counters, Lane, LaneWish, ReplayWindow};
 use heartbeat::Heartbeat;
 use lane_policy::LanePolicy;
-use reliable::{Input, Reliable};
+use reliable::Input;
 
 /// Pause between two CLOSEs.
 const CLOSE_REPEAT_MS: u64 = 100;
