@@ -4,7 +4,7 @@
 //! ```text
 //! Joining ──ACCEPT──▶ Joined ──END──▶ Ending ──CLOSE, or nothing more for a moment──▶ Over
 //!    │                  │ ▲
-//!    │             broken │ ACCEPT
+//!    │    broken or stuck │ ACCEPT
 //!    │                  ▼ │
 //!    └──DENY, nobody──▶ Lost ──DENY, or too long──▶ Over
 //! ```
@@ -42,6 +42,11 @@ const ASK_FRAMES_MS: u64 = 300;
 
 /// How long after END the session's close, and states still on their way, are waited for.
 const LINGER_MS: u64 = 1_000;
+
+/// How long a player bears that its session lives and shows nothing new, before it begins another one. KCP waits half as
+/// long again before each resend: after seconds of a bad link what the feed waits for may be tens of seconds away, and a
+/// new session has it within a round trip.
+const STUCK_MS: u64 = 4_000;
 
 /// The first pause before a session is taken up again; it doubles up to the largest.
 const RETRY_MS: u64 = 250;
@@ -125,6 +130,8 @@ pub struct Pilot<G: Game> {
     speaks: bool,
     spoke_at: Millis,
     joined_at: Millis,
+    /// When the node last showed something new.
+    shown_at: Millis,
     keyframe_asked_at: Option<Millis>,
     frames_asked_at: Option<Millis>,
     first_joined: Option<Millis>,
@@ -149,6 +156,7 @@ impl<G: Game> Pilot<G> {
             speaks: false,
             spoke_at: Millis(0),
             joined_at: Millis(0),
+            shown_at: Millis(0),
             keyframe_asked_at: None,
             frames_asked_at: None,
             first_joined: None,
@@ -183,6 +191,7 @@ impl<G: Game> Pilot<G> {
 
     /// Does what is due: decisions by the clock, saying things again, coming back.
     pub fn handle_timeout(&mut self, now: Millis, client: &mut Client) {
+        let is_stuck = self.stuck_at().is_some_and(|at| now >= at);
         match &mut self.phase {
             Phase::Lost { until, .. } if now >= *until => {
                 let joined = self.first_joined.is_some();
@@ -193,6 +202,11 @@ impl<G: Game> Pilot<G> {
             Phase::Lost { retry_at, pause_ms, .. } if retry_at.is_some_and(|at| now >= at) => {
                 *retry_at = None;
                 *pause_ms = (*pause_ms * 2).min(RETRY_MS_MAX);
+                client.reconnect(now, self.reader.acknowledged().map(|tick| tick.0));
+            }
+            Phase::Joined if is_stuck => {
+                let until = now + self.settings.reconnect_for_ms;
+                self.phase = Phase::Lost { until, retry_at: None, pause_ms: RETRY_MS };
                 client.reconnect(now, self.reader.acknowledged().map(|tick| tick.0));
             }
             Phase::Ending { until } if now >= *until => self.settle(now, client),
@@ -207,7 +221,10 @@ impl<G: Game> Pilot<G> {
     pub fn poll_timeout(&self) -> Option<Millis> {
         let told = match &self.phase {
             Phase::Joining => None,
-            Phase::Joined => Some(self.spoke_at + SAY_AGAIN_MS),
+            Phase::Joined => {
+                let again = self.spoke_at + SAY_AGAIN_MS;
+                Some(self.stuck_at().map_or(again, |at| at.min(again)))
+            }
             Phase::Lost { until, retry_at, .. } => Some(retry_at.map_or(*until, |at| at.min(*until))),
             Phase::Ending { until } => Some(*until),
             Phase::Over => None,
@@ -294,6 +311,7 @@ impl<G: Game> Pilot<G> {
         self.sync = None;
         self.decisions.say_all_again();
         self.joined_at = now;
+        self.shown_at = now;
         self.spoke_at = now;
         self.keyframe_asked_at = None;
     }
@@ -331,6 +349,12 @@ impl<G: Game> Pilot<G> {
         self.phase = Phase::Lost { until, retry_at: Some(now), pause_ms: RETRY_MS };
     }
 
+    /// When the session counts as stuck, if the battle runs and sessions are taken up again at all.
+    fn stuck_at(&self) -> Option<Millis> {
+        let runs = self.reader.shown().is_some_and(|tick| tick > Tick::ZERO) && self.reader.ended().is_none();
+        (runs && self.settings.reconnect_for_ms > 0).then(|| self.shown_at + STUCK_MS)
+    }
+
     fn hear(&mut self, now: Millis, lane: Lane, bytes: &[u8]) {
         self.report.lane_bytes_down.add(lane, bytes.len());
         let Some((message, follows)) = self.reader.judge(bytes) else { return };
@@ -350,6 +374,7 @@ impl<G: Game> Pilot<G> {
         if self.reader.counters.states > before
             && let Some(tick) = self.reader.shown()
         {
+            self.shown_at = now;
             self.decisions.shown(now, tick.0);
             self.keep_time(now, tick);
             // With a clock, acknowledgements ride with the inputs: one message a tick.

@@ -40,6 +40,8 @@ pub struct Field<G: Game> {
 struct Home<G: Game> {
     player: Player<G>,
     address: SocketAddr,
+    /// How often the address has changed.
+    moves: u16,
     up: Link<SocketAddr>,
     down: Link<SocketAddr>,
     /// When the player wants to be called next.
@@ -111,6 +113,7 @@ impl<G: Game> Field<G> {
         self.homes.push(Home {
             player,
             address,
+            moves: 0,
             up: Link::new(self.link, link_seed(self.seed, 2 * stream)),
             down: Link::new(self.link, link_seed(self.seed, 2 * stream + 1)),
             due: Some(self.now),
@@ -119,11 +122,13 @@ impl<G: Game> Field<G> {
         number
     }
 
-    /// From now on the player's datagrams come from another port.
+    /// From now on the player's datagrams come from another address.
     pub fn move_player(&mut self, number: usize) {
-        let address = &mut self.homes[number].address;
-        address.set_port(address.port() + 10_000);
-        self.addresses.insert(*address, number);
+        let home = &mut self.homes[number];
+        home.moves += 1;
+        let [high, low] = home.moves.to_be_bytes();
+        home.address.set_ip([127, 1, high, low].into());
+        self.addresses.insert(home.address, number);
     }
 
     /// Makes all links better or worse, those of players to come too.

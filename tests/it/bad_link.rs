@@ -4,7 +4,7 @@ use tiltyard::netsim::{self, spec_for};
 use tiltyard_client::{Pace, PlayerSettings};
 use tiltyard_engine::StateHash;
 use tiltyard_engine::skirmish::Skirmish;
-use tiltyard_netcode::link::{LinkConfig, seed_from_environment};
+use tiltyard_netcode::link::{LinkConfig, Random, seed_from_environment};
 use tiltyard_netcode::{Feed, LaneWish};
 use tiltyard_replay::Ended;
 
@@ -100,7 +100,7 @@ fn the_same_seed_is_the_same_run() {
 }
 
 #[test]
-fn a_player_who_vanishes_is_played_by_the_rule_and_comes_back_from_another_port() {
+fn a_player_who_vanishes_is_played_by_the_rule_and_comes_back_from_another_address() {
     let seed = seed_from_environment(59);
     eprintln!("SEED={seed}");
     let good = LinkConfig { delay_ms: 20, ..LinkConfig::default() };
@@ -140,4 +140,97 @@ fn a_new_address_of_a_living_session_is_followed() {
     run_to_end(&mut field);
     let report = field.players().next().expect("it joined").report(field.now());
     assert_eq!((report.desyncs, report.reconnects, report.agrees), (0, 0, Some(true)));
+}
+
+/// What a phone on a train in a tunnel has.
+const WORST: LinkConfig =
+    LinkConfig { delay_ms: 40, jitter_ms: 200, loss: 3_000, reorder: 1_000, duplicate: 1_000 };
+
+#[test]
+fn f40_a_battle_goes_on_over_links_that_lose_30_percent_and_scatter_the_rest_over_200_ms() {
+    let seed = seed_from_environment(67);
+    eprintln!("SEED={seed}");
+    for lane in [LaneWish::Auto, LaneWish::Datagram] {
+        let mut field = field(4, 900, WORST, seed);
+        for seat in 0..4 {
+            let feed = FEEDS[usize::from(seat) % 2];
+            field.join(seat, PlayerSettings { feed, lane, pace: Pace::Prompt, ..PlayerSettings::default() });
+        }
+        run_to_end(&mut field);
+        let ended = field.ended().expect("it ended");
+        assert_eq!(ended.end.ended, Ended::Finished);
+        for (number, player) in field.players().enumerate() {
+            let report = player.report(field.now());
+            assert_eq!((report.desyncs, report.faults, report.misread), (0, 0, 0), "player {number}");
+            // The last word is said for two seconds, which such a link may all lose; every state that came was right.
+            assert_ne!(report.agrees, Some(false), "player {number}");
+            let newest = report.newest_tick.map_or(0, |tick| tick.0);
+            assert!(
+                newest > 800 && report.ticks > 300,
+                "player {number}: {} states to {newest}",
+                report.ticks
+            );
+        }
+    }
+}
+
+/// A link of a random kind: clogged, bad or good.
+fn random_link(random: &mut Random) -> LinkConfig {
+    let mut below = |end: u64| random.below(end);
+    match below(4) {
+        0 => LinkConfig { loss: 10_000, ..LinkConfig::default() },
+        1 => LinkConfig { delay_ms: below(60), ..LinkConfig::default() },
+        _ => LinkConfig {
+            delay_ms: below(150),
+            jitter_ms: below(200),
+            loss: below(3_000) as u32,
+            reorder: below(1_000) as u32,
+            duplicate: below(1_000) as u32,
+        },
+    }
+}
+
+#[test]
+fn f41_links_that_change_at_random_lose_no_session_and_no_state_and_all_are_there_5_s_after() {
+    const PLAYERS: u16 = 6;
+    let seed = seed_from_environment(71);
+    for round in 0..6 {
+        let mut random = Random::new(seed + round);
+        let say = || format!("SEED={} (round {round} of SEED={seed})", seed + round);
+        let mut field =
+            field(PLAYERS, 1_500, LinkConfig { delay_ms: 20, ..LinkConfig::default() }, seed + round);
+        for seat in 0..PLAYERS {
+            let lane = [LaneWish::Auto, LaneWish::Kcp, LaneWish::Datagram][random.below(3) as usize];
+            let feed = FEEDS[random.below(2) as usize];
+            field.join(seat, PlayerSettings { feed, lane, pace: Pace::Prompt, ..PlayerSettings::default() });
+        }
+        field.run(1_000);
+        let until = field.now() + 30_000;
+        while field.now() < until {
+            for number in 0..usize::from(PLAYERS) {
+                match random.below(8) {
+                    0 => field.move_player(number),
+                    1..4 => field.set_link(number, random_link(&mut random)),
+                    _ => {}
+                }
+            }
+            field.run(100 + random.below(1_500));
+            // Whoever comes back takes his own place: what lingers is bounded by what a session may linger.
+            assert!(field.server().connections() <= 4 * u32::from(PLAYERS), "{}", say());
+        }
+        field.set_links(LinkConfig { delay_ms: 20, ..LinkConfig::default() });
+        field.run(5_000);
+        let now = field.hashes().count() as u32;
+        for (number, player) in field.players().enumerate() {
+            let shown = player.pilot().newest_tick().map_or(0, |tick| tick.0);
+            let report = player.report(field.now());
+            assert!(shown + 5 >= now, "{}: player {number} is at {shown} of {now}: {report:?}", say());
+        }
+        run_to_end(&mut field);
+        for (number, player) in field.players().enumerate() {
+            let report = player.report(field.now());
+            assert_eq!((report.desyncs, report.faults, report.misread), (0, 0, 0), "{} {number}", say());
+            assert_eq!(report.agrees, Some(true), "{} player {number}", say());
+        }
+    }
 }
