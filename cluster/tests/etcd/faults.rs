@@ -128,7 +128,6 @@ async fn a_lease_that_is_lost_is_replaced_as_soon_as_that_is_heard() {
     // The next report finds the lease gone; a node makes one every half a second.
     within("registered again after a lost lease", until_reported(&a, &view).await, SECOND);
     assert_eq!(a.counters().leases_lost.value(), 1);
-    assert_eq!(a.counters().registrations.value(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
