@@ -119,7 +119,12 @@ pub(crate) fn lobby<G: Game>(output: Output, config: Config) -> anyhow::Result<E
             "control": control.to_string(),
             "http": format!("http://{http}"),
         }));
-        stop.asked().await;
+        let (path, status) = (plan.config.keys_file(), lobby.status());
+        let following = keys::follow(path, plan.keys.clone(), stop.clone(), |keys| status.change_keys(keys));
+        tokio::select! {
+            () = following => {}
+            () = stop.asked() => {}
+        }
         output.note("ending in order; once more ends at once");
         lobby.shutdown().await;
         Ok(Exit::Fine)

@@ -58,7 +58,13 @@ impl UpArgs {
         serve_until_done(|stop| async move {
             let house = House::<G>::start(&plan).await?;
             announce(output, &house);
-            stop.asked().await;
+            let (path, lobby) = (plan.config.keys_file(), house.lobby());
+            let following =
+                keys::follow(path, plan.keys.clone(), stop.clone(), |keys| lobby.change_keys(keys));
+            tokio::select! {
+                () = following => {}
+                () = stop.asked() => {}
+            }
             note_ending(output, &stop, &plan.config, house.battles());
             if stop.ending() == Some(Ending::Drained) {
                 house.drain(Duration::from_secs(plan.config.battle.drain_seconds.into())).await;

@@ -20,7 +20,7 @@ use tiltyard_cluster::node::NodeRecord;
 use tiltyard_cluster::node::select::{Demand, NoNode, select};
 use tiltyard_cluster::{BattleId, Epoch, NodeId};
 use tiltyard_netcode::system_random;
-use tiltyard_netcode::token::{Claims, Role, SessionSecret, mint};
+use tiltyard_netcode::token::{Claims, MasterKey, Role, SessionSecret, mint};
 
 use crate::config::ModeConfig;
 use crate::house::{CurrentBattle, House, Refused};
@@ -108,6 +108,7 @@ impl House {
                 ticks_max: mode.ticks_max,
                 seats: seats(mode, teams, battle),
                 created_unix_ms: self.clock.unix_ms(),
+                kid: self.keys().masters.current().kid(),
                 node: None,
                 addresses: Vec::new(),
                 result: None,
@@ -213,11 +214,12 @@ impl House {
             loadout: seat.loadout,
         });
         let battle = tiltyard_netcode::BattleId(row.battle.0);
-        let keys = self
-            .config
-            .master_keys
-            .all()
-            .map(|master| BattleKeyGrant { kid: master.kid(), key: *master.battle_key(battle).as_bytes() });
+        let keys = self.keys();
+        let of_battle = |master: &MasterKey| BattleKeyGrant {
+            kid: master.kid(),
+            key: *master.battle_key(battle).as_bytes(),
+        };
+        let keys = keys.masters.all().map(of_battle).collect();
         Reservation {
             battle: row.battle,
             epoch: row.epoch,
@@ -228,7 +230,7 @@ impl House {
             rate_hz: row.rate_hz,
             ticks_max: row.ticks_max,
             seats: seats.collect(),
-            keys: keys.collect(),
+            keys,
             deadline_ms: u32::try_from(self.config.waits.token_ttl.as_millis()).unwrap_or(u32::MAX),
         }
     }
@@ -270,7 +272,10 @@ impl House {
             loadout_hash: loadout_hash(seat.loadout),
             user_data: Vec::new(),
         };
-        let key = self.config.master_keys.current().battle_key(tiltyard_netcode::BattleId(row.battle.0));
+        let keys = self.keys();
+        // The node has the keys of when the battle was placed. Of one that is forgotten by now it takes nothing more.
+        let master = keys.masters.find(row.kid).unwrap_or(keys.masters.current());
+        let key = master.battle_key(tiltyard_netcode::BattleId(row.battle.0));
         let token = mint(&key, system_random(), expires_unix_ms, &claims);
         self.counters.tokens_minted.one();
         let addresses = row.addresses.iter().take(tiltyard_api::limits::ADDRESSES_MAX);

@@ -25,7 +25,7 @@ pub struct LobbyConfig {
     pub control: SocketAddr,
     /// Where the cluster lives in the directory.
     pub keyspace: Keyspace,
-    /// Keys of session and battle tokens.
+    /// Keys of session and battle tokens at the start.
     pub master_keys: MasterKeys,
     /// Secrets of the control messages.
     pub cluster_keys: ClusterKeys,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tiltyard_api::{BattleReady, ErrorCode, GateMessage, ModeInfo};
 use tiltyard_cluster::control::NodeCalls;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::config::{LobbyConfig, ModeConfig};
 use crate::counters::LobbyCounters;
-use crate::keys::{SessionClaims, SessionKeys, SessionTokenError};
+use crate::keys::{Keyring, MasterKeys, SessionClaims, SessionTokenError};
 use crate::names::checked_name;
 use crate::numbers::Numbers;
 use crate::presence::{Delivery, LoggedOut, Mailbox, Presence};
@@ -75,7 +75,6 @@ pub(crate) struct House {
     pub(crate) clock: Clock,
     pub(crate) counters: Arc<LobbyCounters>,
     pub(crate) numbers: Numbers,
-    pub(crate) session_keys: SessionKeys,
     pub(crate) started: Instant,
     pub(crate) placements: Arc<Semaphore>,
     /// Told when the matchmaker should look at once.
@@ -85,6 +84,7 @@ pub(crate) struct House {
     ledger: Mutex<Ledger>,
     shares: Mutex<Shares>,
     logged_out: Mutex<LoggedOut>,
+    keys: RwLock<Arc<Keyring>>,
     current: Mutex<HashMap<u64, CurrentBattle>>,
     next_session: AtomicU64,
     closing: AtomicBool,
@@ -100,7 +100,7 @@ impl House {
     ) -> Self {
         Self {
             numbers: Numbers::new(Arc::clone(&store), config.seed),
-            session_keys: SessionKeys::new(&config.master_keys),
+            keys: RwLock::new(Arc::new(Keyring::new(config.master_keys.clone()))),
             queue: Mutex::new(Queue::new(config.waits.tickets_max)),
             config,
             store,
@@ -148,6 +148,16 @@ impl House {
 
     pub(crate) fn current(&self) -> MutexGuard<'_, HashMap<u64, CurrentBattle>> {
         unpoisoned(&self.current)
+    }
+
+    /// The keys of this moment.
+    pub(crate) fn keys(&self) -> Arc<Keyring> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Signs and mints with other keys from now on.
+    pub(crate) fn change_keys(&self, masters: MasterKeys) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Keyring::new(masters));
     }
 
     pub(crate) fn next_session(&self) -> u64 {
@@ -219,7 +229,7 @@ impl House {
         origin: Origin,
         mailbox: Mailbox,
     ) -> Result<Entry, Refused> {
-        let claims = self.session_keys.open(token, self.clock.unix_ms()).map_err(|error| {
+        let claims = self.keys().sessions.open(token, self.clock.unix_ms()).map_err(|error| {
             self.counters.session_tokens_refused.one();
             match error {
                 SessionTokenError::Forged => ErrorCode::SessionRefused,
@@ -251,7 +261,7 @@ impl House {
         let issued_unix_ms = self.clock.unix_ms();
         let ttl_ms = u64::try_from(self.config.waits.session_ttl.as_millis()).unwrap_or(u64::MAX);
         let expires_unix_ms = issued_unix_ms.saturating_add(ttl_ms);
-        let session = self.session_keys.sign(&SessionClaims {
+        let session = self.keys().sessions.sign(&SessionClaims {
             player: player.number,
             name: player.name.clone(),
             generation: player.generation,

@@ -43,6 +43,11 @@ impl MasterKeys {
         &self.current
     }
 
+    /// The valid key of this number.
+    pub fn find(&self, kid: u32) -> Option<&MasterKey> {
+        self.all().find(|key| key.kid() == kid)
+    }
+
     /// Every valid key, the one that mints first.
     pub fn all(&self) -> impl Iterator<Item = &MasterKey> {
         std::iter::once(&self.current).chain(&self.previous)
@@ -52,6 +57,18 @@ impl MasterKeys {
 impl fmt::Debug for MasterKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.all().map(MasterKey::kid)).finish()
+    }
+}
+
+/// The keys that a lobby goes by at a moment; a rotation makes it go by others.
+pub(crate) struct Keyring {
+    pub(crate) masters: MasterKeys,
+    pub(crate) sessions: SessionKeys,
+}
+
+impl Keyring {
+    pub(crate) fn new(masters: MasterKeys) -> Self {
+        Self { sessions: SessionKeys::new(&masters), masters }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::config::{ConfigError, LobbyConfig};
 use crate::counters::DoorCounters;
 use crate::gate::{LinkedSessions, Listener, gate_routes, run_session, serve};
 use crate::house::{House, PLACEMENTS_MAX};
+use crate::keys::MasterKeys;
 use crate::matching;
 use crate::settle::ResultSink;
 use crate::shares::Origin;
@@ -59,7 +60,7 @@ pub struct Lobby {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// What an operator sees of a lobby, for as long as it runs and afterwards.
+/// What an operator sees of a lobby and may change of it, for as long as it runs and afterwards.
 pub struct LobbyStatus {
     house: Arc<House>,
     registration: Registration<LobbyRecord>,
@@ -194,6 +195,11 @@ impl Drop for Lobby {
 }
 
 impl LobbyStatus {
+    /// Signs and mints with other keys from now on, and opens what they open.
+    pub fn change_keys(&self, keys: MasterKeys) {
+        self.house.change_keys(keys);
+    }
+
     /// Writes readiness, counters and gauges.
     pub fn write(&self, page: &mut StatusPage) {
         if let Some(why) = self.not_ready() {

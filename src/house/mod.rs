@@ -19,7 +19,7 @@ use tiltyard_cluster::control::{ControlClient, NodeCalls};
 use tiltyard_cluster::{BattleId, Clock};
 use tiltyard_engine::Game;
 use tiltyard_lobby::store::Store;
-use tiltyard_lobby::{Lobby, StatusPage, StatusServer};
+use tiltyard_lobby::{Lobby, LobbyStatus, StatusPage, StatusServer};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -86,6 +86,11 @@ impl<G: Game> House<G> {
     /// Where health and metrics are.
     pub fn http(&self) -> String {
         format!("http://{}", self.status.address())
+    }
+
+    /// What changes the keys of tokens while the house runs.
+    pub(crate) fn lobby(&self) -> Arc<LobbyStatus> {
+        self.lobby.status()
     }
 
     /// The nodes by name, with the sockets of their workers.

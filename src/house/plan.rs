@@ -12,7 +12,7 @@ use tiltyard_cluster::NodeId;
 use tiltyard_cluster::control::{ClusterKeys as ControlKeys, ClusterSecret};
 use tiltyard_cluster::node::{Keyspace, RegistrationConfig, ViewConfig};
 use tiltyard_engine::{Game, Registry, TickRate};
-use tiltyard_lobby::{GateConfig, GateLimits, LobbyConfig, MasterKeys, ModeConfig, Waits};
+use tiltyard_lobby::{GateConfig, GateLimits, LobbyConfig, ModeConfig, Waits};
 use tiltyard_netcode::system_random;
 use tiltyard_netcode::token::MasterKey as TokenKey;
 
@@ -167,10 +167,7 @@ impl Plan {
             gate: Some(config.gate.listen),
             control: config.control.listen,
             keyspace: Keyspace::default(),
-            master_keys: MasterKeys::new(
-                token_key(&self.keys.current),
-                self.keys.previous.as_ref().map(token_key),
-            ),
+            master_keys: self.keys.masters(),
             cluster_keys: self.cluster_keys(),
             seed: match config.seed {
                 0 => u64::from_le_bytes(system_random()),

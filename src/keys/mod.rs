@@ -16,6 +16,7 @@
 //! when everybody may open it. No key is ever printed: not by `Debug`, not in an error.
 
 mod file;
+mod follow;
 
 pub(crate) mod command;
 
@@ -27,6 +28,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use toml_edit::{Document, TableLike};
 
 pub use self::file::{KeysError, cluster_secret, create, read, rotate};
+pub(crate) use self::follow::follow;
 
 /// Bytes of every key and secret.
 pub const SECRET_BYTES: usize = 32;

@@ -259,6 +259,27 @@ fn sigterm_lets_a_battle_finish_on_real_sockets() {
 }
 
 #[test]
+fn keys_rotate_while_a_house_is_up_on_real_sockets() {
+    let program = Program::new();
+    let up = Up::start(&program, "--set battle.seconds=600 --set token.expiry_seconds=600 up --nodes 1");
+    let issue = |out: &str| {
+        let (code, issued) =
+            program.json(&format!("token issue --gate {} --mode duel --out {out}", up.gate()));
+        assert_eq!(code, 0, "{issued}");
+        program.json(&format!("token show {out}")).1["kid"].as_u64().expect("a number")
+    };
+    assert_eq!(issue("old.token"), 1);
+    assert_eq!(program.json("keys rotate").1["kid"], 2);
+    up.send("-HUP");
+    wait_until("the new key is not used", || issue("new.token") == 2);
+    for token in ["old.token", "new.token"] {
+        let (code, played) = program.json(&format!("connect --token {token} --seconds 1"));
+        assert_eq!((code, &played["joined"]), (0, &true.into()), "{token}: {played}");
+    }
+    assert_eq!(up.interrupt().0, Some(0));
+}
+
+#[test]
 fn a_killed_house_ends_its_battles_when_it_is_up_again_on_real_sockets() {
     let program = Program::new();
     let (up, player, battle) = house_at_play(&program, "--set battle.seconds=600 up --nodes 2");

@@ -11,6 +11,7 @@ mod house_on_real_sockets;
 mod keyboard;
 mod kills;
 mod own_game;
+mod processes;
 mod program;
 mod recordings;
 mod terminal;

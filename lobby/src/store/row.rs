@@ -42,6 +42,9 @@ pub struct BattleRow {
     pub seats: Vec<RowSeat>,
     /// When the row was made, Unix time in milliseconds.
     pub created_unix_ms: u64,
+    /// The key that its tokens are minted with; 0 in rows of before there was this field.
+    #[serde(default)]
+    pub kid: u32,
     /// The node that runs it, once it is placed.
     pub node: Option<NodeId>,
     /// Where players connect, once it is placed.

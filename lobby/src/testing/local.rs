@@ -15,6 +15,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::config::{ConfigError, LobbyConfig};
 use crate::gate::{Front, GateConfig, Incoming, Linked, Socket, carry, run_session};
 use crate::house::House;
+use crate::keys::MasterKeys;
 use crate::matching;
 use crate::settle::ResultSink;
 use crate::shares::Origin;
@@ -106,6 +107,11 @@ impl LocalLobby {
     pub fn close(&self) {
         self.house.close();
         self.house.presence().close_all();
+    }
+
+    /// Signs and mints with other keys from now on.
+    pub fn change_keys(&self, keys: MasterKeys) {
+        self.house.change_keys(keys);
     }
 
     /// Where nodes settle.

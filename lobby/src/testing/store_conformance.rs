@@ -39,6 +39,7 @@ fn row(battle: u64, player: u64) -> BattleRow {
         ticks_max: u32::MAX,
         seats: vec![seat(0, player, false), seat(1, u64::MAX, true)],
         created_unix_ms: 1,
+        kid: 1,
         node: None,
         addresses: vec![],
         result: None,

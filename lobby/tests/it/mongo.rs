@@ -63,6 +63,7 @@ fn row(battle: u64, player: u64) -> BattleRow {
         ticks_max: 900,
         seats: vec![RowSeat { seat: 0, team: 0, player, name: "Ada".into(), bot: false, loadout: 0 }],
         created_unix_ms: 1,
+        kid: 1,
         node: None,
         addresses: vec![],
         result: None,

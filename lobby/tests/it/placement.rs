@@ -12,6 +12,8 @@ use tiltyard_cluster::testing::{Fault, Faulty};
 use tiltyard_cluster::{BattleId, Epoch};
 use tiltyard_lobby::store::BattleState;
 use tiltyard_lobby::testing::LocalLobby;
+use tiltyard_lobby::{MasterKeys, Waits};
+use tiltyard_netcode::token::MasterKey;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -359,4 +361,32 @@ async fn battles_spread_over_the_nodes_before_any_load_is_reported() {
     }
     let counts: Vec<_> = house.nodes.iter().map(|node| node.reserved.lock().unwrap().len()).collect();
     assert_eq!(counts, [5, 5, 5, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_while_it_runs_leaves_old_battles_their_key_and_gives_new_ones_the_new() {
+    let house = House::new(1).await;
+    let (mut ada, session) = house.player("Ada").await;
+    ada.send(issue()).await;
+    let first = ada.ready().await;
+    let key = |kid, letter| MasterKey::from_bytes(kid, [letter; 32]);
+    house.lobby.change_keys(MasterKeys::new(key(2, 2), Some(key(1, 9))));
+
+    // When the first token has expired, the new one is sealed with the key that the node has.
+    tokio::time::sleep(Waits::default().token_ttl + Duration::from_secs(1)).await;
+    let (mut ada, logged_in) = house.resumed(&session).await;
+    assert!(logged_in.in_battle && logged_in.session.as_str() != session);
+    let again = where_is(&mut ada).await.expect("a battle");
+    assert!(again.battle == first.battle && again.token != first.token);
+    let kids =
+        |index: usize| -> Vec<u32> { house.reserved()[index].0.keys.iter().map(|grant| grant.kid).collect() };
+    assert_eq!(kids(0), [1]);
+    opened(&again, &house.reserved()[0].0);
+
+    // A new battle has both keys, and its tokens are of the new one.
+    let (mut eve, _) = house.player("Eve").await;
+    eve.send(issue()).await;
+    let ready = eve.ready().await;
+    assert_eq!(kids(1), [2, 1]);
+    opened(&ready, &house.reserved()[1].0);
 }

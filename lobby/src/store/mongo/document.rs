@@ -46,6 +46,8 @@ struct StoredBattle {
     /// The human players once more: what an index can look for.
     players: List<Hex64, SEATS_MAX>,
     created_unix_ms: i64,
+    #[serde(default)]
+    kid: u32,
     node: Option<NodeId>,
     addresses: List<SocketAddr, ADDRESSES_MAX>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,6 +127,7 @@ pub(super) fn of_row(row: &BattleRow) -> Document {
         seats: seats.try_into().expect("a mode has at most 1,024 seats"),
         players: players.try_into().expect("no more players than seats"),
         created_unix_ms: signed(row.created_unix_ms),
+        kid: row.kid,
         node: row.node.clone(),
         addresses: row.addresses.clone().try_into().expect("a node has at most 32 addresses"),
         result: row.result.as_ref().map(stored_result),
@@ -166,6 +169,7 @@ pub(super) fn to_row(document: Document) -> Result<BattleRow, Unreadable> {
         ticks_max: stored.ticks_max,
         seats: stored.seats.into_vec().into_iter().map(seat).collect::<Result<_, _>>()?,
         created_unix_ms: unsigned(stored.created_unix_ms)?,
+        kid: stored.kid,
         node: stored.node,
         addresses: stored.addresses.into_vec(),
         result: stored.result.map(result).transpose()?,
@@ -234,6 +238,7 @@ mod tests {
             ticks_max: u32::MAX,
             seats: vec![seat(0, 7, false), seat(1, u64::MAX, true)],
             created_unix_ms: 1,
+            kid: u32::MAX,
             node: Some(NodeId::parse("node").unwrap()),
             addresses: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:65535".parse().unwrap()],
             result: Some(BattleResult {
