@@ -18,6 +18,7 @@ use crate::keys;
 use crate::output::{Output, Table};
 use crate::roles::shared_directory;
 use crate::stop::{Stop, run_until_done};
+use crate::text::hex;
 
 /// How long the directory may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -171,6 +172,7 @@ fn to_json(node: &NodeRecord) -> Value {
         "seats_used": node.load.seats_used,
         "tick_share_permille": node.load.tick_share_permille,
         "build": node.build,
+        "signing_key": node.signing_key.map(|key| hex(&key)),
     })
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
+use serde_json::json;
 use tiltyard_battle::PUBLIC_KEY_EXTENSION;
 use tiltyard_client::{BotSettings, PlayerSettings, SwarmReport, SwarmSettings, run_swarm};
 use tiltyard_engine::{Game, TICKS_MAX};
@@ -24,7 +25,7 @@ use crate::exit::{Exit, Usage};
 use crate::house::{House, Plan, StorePlace, token_key};
 use crate::keys::ClusterKeys;
 use crate::output::Output;
-use crate::replay::{Checked, verify_all};
+use crate::replay::{Checked, public_keys, verify_all};
 use crate::stop::{Stop, run_until_done};
 use crate::time::now_unix_ms;
 use crate::wishes::{FeedName, LaneName};
@@ -116,16 +117,20 @@ impl DemoArgs {
             seconds: began.elapsed().as_secs_f64(),
         };
         output.say(figures.to_text());
+        let keys = public_keys(&plan.signing).context("the nodes' public keys")?;
         let (program, out) = (crate::program::name(), out.display());
         output.say(format!("\nrecordings and store: {out}"));
         output.say(format!(
             "to hold them against their signatures: {program} replay audit {out} --keys {out}/{SIGNING}"
         ));
+        keys.iter().for_each(|(node, key)| output.say(format!("{node} signs with {key}")));
         let problems = figures.problems();
         for problem in &problems {
             output.say(format!("PROBLEM: {problem}"));
         }
-        output.result(&figures.to_json());
+        let mut result = figures.to_json();
+        result["public_keys"] = keys.iter().map(|(node, key)| json!({ "node": node, "key": key })).collect();
+        output.result(&result);
         Ok(if problems.is_empty() { Exit::Fine } else { Exit::Failed })
     }
 

@@ -139,6 +139,15 @@ impl Audited {
     }
 }
 
+/// The public keys in a folder or file, each after its node's name.
+pub(crate) fn public_keys(path: &Path) -> anyhow::Result<Vec<(String, String)>> {
+    let mut known = Known::new();
+    read_keys(path, &mut known)?;
+    let mut keys: Vec<_> = known.into_iter().map(|(key, name)| (name, hex(&key))).collect();
+    keys.sort();
+    Ok(keys)
+}
+
 /// Reads lines `NAME KEY`; empty ones and those that begin with # are passed over.
 fn read_keys(path: &Path, known: &mut Known) -> anyhow::Result<()> {
     let shown = || path.display().to_string();

@@ -25,6 +25,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use tiltyard_engine::Game;
 
+pub(crate) use self::audit::public_keys;
 use self::follow::FollowArgs;
 use self::play::PlayArgs;
 pub(crate) use self::verify::bytes_of;

@@ -60,6 +60,15 @@ fn demo_on_real_sockets_loses_nothing_and_repeats_itself() {
 
     let (code, verdict) = program.json("replay verify first");
     assert_eq!((code, verdict["files"].as_array().map(Vec::len)), (0, Some(2)));
+    // Each node signed with a key of its own, whose public half alone is left.
+    let (code, audit) = program.json("replay audit first --keys first/signing");
+    assert_eq!((code, &audit["sound"]), (0, &true.into()), "{audit}");
+    let keys = object["public_keys"].as_array().expect("keys");
+    assert!(keys.len() == 2 && keys[0]["key"] != keys[1]["key"], "{keys:?}");
+    let left = fs::read_dir(program.path().join("first/signing")).expect("a folder").flatten();
+    assert!(left.map(|file| file.path()).all(|path| path.extension().is_some_and(|it| it == "pub")));
+    let (code, other) = program.json("replay audit second --keys first/signing");
+    assert_eq!(code, 1, "the nodes of another run have other keys: {other}");
 }
 
 #[test]
