@@ -5,7 +5,7 @@
 //! Equal nodes are told apart by a hash over battle and name, so that lobbies that know nothing of each other
 //! spread too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::record::NodeRecord;
 use crate::id::{BattleId, NodeId};
@@ -50,59 +50,117 @@ pub enum NoNode {
 /// What was given to nodes and is not in their reports yet.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
-    charges: BTreeMap<NodeId, Vec<Charge>>,
+    charges: BTreeMap<NodeId, Charges>,
+}
+
+/// What was given to one node, the oldest first. Reports and times only grow along it, so that what a report has
+/// in it is a part at the front, and what it has not is a difference of two sums.
+#[derive(Debug, Clone, Default)]
+struct Charges {
+    instance: u64,
+    charges: VecDeque<Charge>,
+    seats: u64,
+    cost_permille: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Charge {
     battle: BattleId,
-    instance: u64,
     report: u64,
     at_ms: u64,
     seats: u32,
     cost_permille: u32,
+    /// Sums of all charges before this one.
+    seats_before: u64,
+    cost_permille_before: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Owed {
-    seats: u32,
-    battles: u32,
-    cost_permille: u32,
+    seats: u64,
+    battles: u64,
+    cost_permille: u64,
 }
 
 impl Charge {
     /// Whether the node has made a report that began after the battle was given to it.
     fn in_report(&self, node: &NodeRecord) -> bool {
-        node.instance != self.instance || node.report >= self.report.saturating_add(2)
+        node.report >= self.report.saturating_add(2)
     }
 
-    fn in_tick_share(&self, node: &NodeRecord, now_ms: u64) -> bool {
-        node.instance != self.instance || now_ms.saturating_sub(self.at_ms) >= COST_CHARGED_MS
+    fn in_tick_share(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.at_ms) >= COST_CHARGED_MS
+    }
+}
+
+impl Charges {
+    fn push(&mut self, node: &NodeRecord, demand: &Demand, now_ms: u64) {
+        if self.instance != node.instance {
+            *self = Self { instance: node.instance, ..Self::default() };
+        }
+        while self
+            .charges
+            .front()
+            .is_some_and(|charge| charge.in_report(node) && charge.in_tick_share(now_ms))
+            || self.charges.len() >= CHARGES_MAX
+        {
+            self.charges.pop_front();
+        }
+        let last = self.charges.back();
+        self.charges.push_back(Charge {
+            battle: demand.battle,
+            report: last.map_or(0, |last| last.report).max(node.report),
+            at_ms: last.map_or(0, |last| last.at_ms).max(now_ms),
+            seats: demand.seats,
+            cost_permille: demand.cost_permille,
+            seats_before: self.seats,
+            cost_permille_before: self.cost_permille,
+        });
+        self.seats += u64::from(demand.seats);
+        self.cost_permille += u64::from(demand.cost_permille);
+    }
+
+    fn remove(&mut self, battle: BattleId) {
+        // What is taken back was mostly given just now.
+        while let Some(place) = self.charges.iter().rposition(|charge| charge.battle == battle) {
+            let Some(removed) = self.charges.remove(place) else { return };
+            let (seats, cost_permille) = (u64::from(removed.seats), u64::from(removed.cost_permille));
+            for later in self.charges.range_mut(place..) {
+                later.seats_before -= seats;
+                later.cost_permille_before -= cost_permille;
+            }
+            self.seats -= seats;
+            self.cost_permille -= cost_permille;
+        }
+    }
+
+    fn owed(&self, node: &NodeRecord, now_ms: u64) -> Owed {
+        if self.instance != node.instance {
+            return Owed::default();
+        }
+        let reported = self.charges.partition_point(|charge| charge.in_report(node));
+        let told = self.charges.partition_point(|charge| charge.in_tick_share(now_ms));
+        Owed {
+            seats: self.charges.get(reported).map_or(0, |first| self.seats - first.seats_before),
+            battles: (self.charges.len() - reported) as u64,
+            cost_permille: self
+                .charges
+                .get(told)
+                .map_or(0, |first| self.cost_permille - first.cost_permille_before),
+        }
     }
 }
 
 impl Ledger {
     /// Charges a node with a battle. `now_ms` is any clock that only grows, the same in all calls.
     pub fn charge(&mut self, node: &NodeRecord, demand: &Demand, now_ms: u64) {
-        let charges = self.charges.entry(node.id.clone()).or_default();
-        charges.retain(|charge| !charge.in_report(node) || !charge.in_tick_share(node, now_ms));
-        if charges.len() >= CHARGES_MAX {
-            charges.remove(0);
-        }
-        charges.push(Charge {
-            battle: demand.battle,
-            instance: node.instance,
-            report: node.report,
-            at_ms: now_ms,
-            seats: demand.seats,
-            cost_permille: demand.cost_permille,
-        });
+        self.charges.entry(node.id.clone()).or_default().push(node, demand, now_ms);
     }
 
     /// Takes a charge back, because the node did not take the battle.
     pub fn discharge(&mut self, node: &NodeId, battle: BattleId) {
         if let Some(charges) = self.charges.get_mut(node) {
-            charges.retain(|charge| charge.battle != battle);
+            charges.remove(battle);
         }
     }
 
@@ -112,17 +170,7 @@ impl Ledger {
     }
 
     fn owed(&self, node: &NodeRecord, now_ms: u64) -> Owed {
-        let mut owed = Owed::default();
-        for charge in self.charges.get(&node.id).into_iter().flatten() {
-            if !charge.in_report(node) {
-                owed.seats = owed.seats.saturating_add(charge.seats);
-                owed.battles = owed.battles.saturating_add(1);
-            }
-            if !charge.in_tick_share(node, now_ms) {
-                owed.cost_permille = owed.cost_permille.saturating_add(charge.cost_permille);
-            }
-        }
-        owed
+        self.charges.get(&node.id).map_or(Owed::default(), |charges| charges.owed(node, now_ms))
     }
 }
 
@@ -167,10 +215,10 @@ fn rank<'a>(node: &'a NodeRecord, ledger: &Ledger, demand: &Demand, now_ms: u64)
     }
     let load = node.load;
     let owed = ledger.owed(node, now_ms);
-    let seats = u64::from(load.seats_reserved) + u64::from(load.seats_used) + u64::from(owed.seats);
+    let seats = u64::from(load.seats_reserved) + u64::from(load.seats_used) + owed.seats;
     let seats = seats + u64::from(demand.seats);
-    let battles = u64::from(load.battles) + u64::from(owed.battles) + 1;
-    let tick = u64::from(load.tick_share_permille) + u64::from(owed.cost_permille);
+    let battles = u64::from(load.battles) + owed.battles + 1;
+    let tick = u64::from(load.tick_share_permille) + owed.cost_permille;
     let tick = tick + u64::from(demand.cost_permille);
     if seats > load.seats_max.into()
         || battles > load.battles_max.into()
@@ -326,6 +374,51 @@ mod tests {
         assert!(select([&record], &ledger, &demand(3), &[], 0).is_err());
         ledger.discharge(&record.id, BattleId(2));
         assert!(select([&record], &ledger, &demand(3), &[], 0).is_ok());
+    }
+
+    /// What a ledger holds against a list of all charges, walked from one end to the other.
+    #[test]
+    fn sums_are_those_of_the_charges() {
+        let seed = std::env::var("SEED").map_or(7, |seed| seed.parse().expect("SEED is a number"));
+        eprintln!("SEED={seed}");
+        let mut state: u64 = seed;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let mut record = node("a", 1_000);
+        let mut ledger = Ledger::default();
+        let mut model: Vec<(u64, u64, u64, u64, u32, u32)> = Vec::new();
+        let mut now_ms = 0;
+        for step in 0..5_000 {
+            match random(8) {
+                0 => record.report += random(3),
+                1 => now_ms += random(2_000),
+                2 if random(20) == 0 => record.instance += 1,
+                3 => {
+                    let battle = random(step + 1);
+                    ledger.discharge(&record.id, BattleId(battle));
+                    model.retain(|charge| charge.0 != battle);
+                }
+                _ => {
+                    let (seats, cost_permille) = (random(20) as u32, random(10) as u32);
+                    let demand = Demand { seats, cost_permille, ..demand(step) };
+                    ledger.charge(&record, &demand, now_ms);
+                    model.push((step, record.instance, record.report, now_ms, seats, cost_permille));
+                }
+            }
+            let owed = ledger.owed(&record, now_ms);
+            let of_this = model.iter().filter(|charge| charge.1 == record.instance);
+            let unreported: Vec<_> = of_this.clone().filter(|charge| record.report < charge.2 + 2).collect();
+            let seats: u32 = unreported.iter().map(|charge| charge.4).sum();
+            let cost: u32 =
+                of_this.filter(|charge| now_ms - charge.3 < COST_CHARGED_MS).map(|charge| charge.5).sum();
+            assert_eq!(
+                (owed.seats, owed.battles, owed.cost_permille),
+                (u64::from(seats), unreported.len() as u64, u64::from(cost)),
+                "step {step}"
+            );
+        }
     }
 
     #[test]
