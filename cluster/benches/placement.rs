@@ -2,7 +2,8 @@
 //! --features etcd --bench placement`. In memory, and where `ETCD_URL` is set in etcd.
 //!
 //! Nodes report their load to the directory and give their seats themselves, so that placing alone changes nothing
-//! in it; with `claims` the owner of each battle is written there too, many in one transaction.
+//! in it; with epochs claimed the owner of each battle is written there too, many in one transaction. Each of the
+//! eight lobbies places `AT_ONCE` battles at a time (default 256).
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use tiltyard_cluster::node::Keyspace;
 use tiltyard_cluster::testing::{Placed, Placing};
 
 const BATTLES: u64 = 40_000;
+/// As often as nodes do by default.
+const REPORT: Duration = Duration::from_millis(500);
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
@@ -35,7 +38,16 @@ async fn measure(name: &str, directory: &Arc<dyn Directory>, claims: bool) {
     let nanos =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later").as_nanos();
     let keyspace = Keyspace::parse(&format!("/bench-{nanos}")).expect("a prefix");
-    let placing = Placing { nodes: 20, seats_max: 40_000, lobbies: 8, battles: BATTLES, at_once: 64, claims };
+    let at_once = std::env::var("AT_ONCE").map_or(256, |text| text.parse().expect("AT_ONCE is a number"));
+    let placing = Placing {
+        nodes: 20,
+        seats_max: 40_000,
+        lobbies: 8,
+        battles: BATTLES,
+        at_once,
+        report: REPORT,
+        claims,
+    };
     let placed = placing.run(directory, &keyspace).await;
     assert_eq!((placed.took.len() as u64, placed.without_node), (BATTLES, 0));
     let Placed { took, all, refusals, .. } = &placed;

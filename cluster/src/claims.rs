@@ -8,15 +8,17 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::directory::{Compare, Directory, DirectoryError, Operation, Transaction};
+use crate::directory::{
+    Compare, Directory, DirectoryError, Operation, TRANSACTION_OPERATIONS_MAX, Transaction,
+};
 use crate::epoch::{self, ClaimError};
 use crate::id::{BattleId, Epoch, NodeId};
 use crate::node::Keyspace;
 
-/// Most claims in one transaction, far below what the directory takes.
-const CLAIMS_MAX: usize = 64;
-/// Most transactions under way at once.
-const TRANSACTIONS_MAX: usize = 8;
+/// Most claims in one transaction.
+const CLAIMS_MAX: usize = TRANSACTION_OPERATIONS_MAX;
+/// Most transactions under way at once. With more of them each is smaller, and costs nearly as much.
+const TRANSACTIONS_MAX: usize = 2;
 /// Most claims that wait for a transaction; a further one waits for its place.
 const WAITING_MAX: usize = 4_096;
 

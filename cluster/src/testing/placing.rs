@@ -28,8 +28,8 @@ const HASH: [u8; 16] = [7; 16];
 const SEATS: u16 = 10;
 /// Most nodes that a lobby asks for one battle.
 const NODES_ASKED_MAX: usize = 3;
-/// How often nodes report their load.
-const REPORT: Duration = Duration::from_millis(500);
+/// Nodes that report so seldom have not done so while the battles of one moment are placed.
+const NEVER: Duration = Duration::from_secs(3_600);
 
 /// What is placed where.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,8 @@ pub struct Placing {
     pub battles: u64,
     /// Battles that one lobby places at the same time.
     pub at_once: usize,
+    /// How often the nodes report their load.
+    pub report: Duration,
     /// Whether each battle's first epoch is claimed in the directory too.
     pub claims: bool,
 }
@@ -206,7 +208,7 @@ impl Placing {
         for number in 0..self.nodes {
             let host = Arc::new(self.host(number));
             calls.add_node(host.record.id.clone(), Arc::clone(&host) as Arc<dyn NodeHandler>);
-            reporting.push(report(directory, keyspace, &host).await);
+            reporting.push(report(directory, keyspace, &host, self.report).await);
             hosts.push(host);
         }
         let mut lobbies = Vec::new();
@@ -275,7 +277,12 @@ impl Placing {
 }
 
 /// Keeps a node registered and its load reported until the task is aborted.
-async fn report(directory: &Arc<dyn Directory>, keyspace: &Keyspace, host: &Arc<Host>) -> JoinHandle<()> {
+async fn report(
+    directory: &Arc<dyn Directory>,
+    keyspace: &Keyspace,
+    host: &Arc<Host>,
+    interval: Duration,
+) -> JoinHandle<()> {
     let config =
         RegistrationConfig { start_timeout: Duration::from_secs(60), ..RegistrationConfig::default() };
     let registration =
@@ -284,7 +291,7 @@ async fn report(directory: &Arc<dyn Directory>, keyspace: &Keyspace, host: &Arc<
     let host = Arc::clone(host);
     tokio::spawn(async move {
         loop {
-            sleep(REPORT).await;
+            sleep(interval).await;
             registration.update(|record| {
                 record.load = host.load();
                 record.report += 1;
@@ -299,8 +306,15 @@ async fn report(directory: &Arc<dyn Directory>, keyspace: &Keyspace, host: &Arc<
 /// # Panics
 /// A promise is broken.
 pub async fn placements(directory: Arc<dyn Directory>, keyspace: &Keyspace) {
-    let roomy =
-        Placing { nodes: 10, seats_max: 1_200, lobbies: 8, battles: 1_000, at_once: 1_000, claims: true };
+    let roomy = Placing {
+        nodes: 10,
+        seats_max: 1_200,
+        lobbies: 8,
+        battles: 1_000,
+        at_once: 1_000,
+        report: NEVER,
+        claims: true,
+    };
     let placed = roomy.run(&directory, keyspace).await;
     assert_eq!((placed.took.len(), placed.without_node), (1_000, 0));
     assert_eq!(placed.seats.iter().sum::<u32>(), 10_000);
@@ -319,8 +333,15 @@ pub async fn placements(directory: Arc<dyn Directory>, keyspace: &Keyspace) {
 /// # Panics
 /// A node takes more than it has seats, or much less while battles find no node.
 pub async fn capacity(directory: Arc<dyn Directory>, keyspace: &Keyspace) {
-    let tight =
-        Placing { nodes: 10, seats_max: 505, lobbies: 8, battles: 1_000, at_once: 1_000, claims: false };
+    let tight = Placing {
+        nodes: 10,
+        seats_max: 505,
+        lobbies: 8,
+        battles: 1_000,
+        at_once: 1_000,
+        report: NEVER,
+        claims: false,
+    };
     let placed = tight.run(&directory, keyspace).await;
     assert!(placed.seats.iter().all(|seats| *seats <= 500), "{:?}", placed.seats);
     assert_eq!(placed.took.len() as u64 + placed.without_node, 1_000);
