@@ -27,8 +27,15 @@ const CONNECTIONS_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub struct StatusPage {
     not_ready: Option<String>,
-    /// By name: its kind, and a value for each owner.
-    metrics: BTreeMap<String, (&'static str, Vec<(String, u64)>)>,
+    /// By name.
+    metrics: BTreeMap<String, Metric>,
+}
+
+/// A metric: its kind, and a value for each owner, as a label.
+#[derive(Debug)]
+struct Metric {
+    kind: &'static str,
+    values: Vec<(String, u64)>,
 }
 
 impl StatusPage {
@@ -50,12 +57,13 @@ impl StatusPage {
     fn add(&mut self, name: String, kind: &'static str, owner: Option<(&str, &str)>, value: u64) {
         // Names of processes have no letter that a label would have to escape.
         let label = owner.map(|(kind, name)| format!("{{{kind}=\"{name}\"}}")).unwrap_or_default();
-        self.metrics.entry(name).or_insert_with(|| (kind, Vec::new())).1.push((label, value));
+        let metric = self.metrics.entry(name).or_insert_with(|| Metric { kind, values: Vec::new() });
+        metric.values.push((label, value));
     }
 
     fn text(&self) -> String {
         let mut text = String::new();
-        for (name, (kind, values)) in &self.metrics {
+        for (name, Metric { kind, values }) in &self.metrics {
             // Writing to a string does not fail.
             let _ = writeln!(text, "# TYPE {name} {kind}");
             for (label, value) in values {

@@ -213,7 +213,7 @@ impl Front {
             for lobby in self.in_turn(lost) {
                 let Ok(mut link) = self.calls.open(&lobby.peer(), from).await else { continue };
                 match timeout(ANSWER_MAX, relay.introduce(&mut link)).await {
-                    Ok(Introduced::Taken(said)) => return Placed::At(Box::new(lobby), link, said),
+                    Ok(Introduced::Taken(said)) => return Placed::At(Box::new((lobby, link)), said),
                     Ok(Introduced::Refused(said)) => return Placed::Refused(said),
                     Ok(Introduced::Lost) | Err(_) => {}
                 }
@@ -228,7 +228,7 @@ impl Front {
 
 enum Placed {
     /// At this lobby; the client is told this.
-    At(Box<LobbyRecord>, SessionLink, Option<String>),
+    At(Box<(LobbyRecord, SessionLink)>, Option<String>),
     /// The lobby does not know the session any more, and says so.
     Refused(String),
     Nowhere,
@@ -351,10 +351,10 @@ pub(crate) async fn carry(front: Arc<Front>, mut client: impl Socket, from: IpAd
 async fn carry_on(front: &Front, client: &mut impl Socket, from: IpAddr) {
     let mut relay = Relay::default();
     let mut stopped = front.stopped.clone();
-    let mut lost: Option<Box<LobbyRecord>> = None;
+    let mut lost: Option<LobbyRecord> = None;
     loop {
-        let (lobby, mut link) = match front.place(&mut relay, from, lost.as_deref()).await {
-            Placed::At(lobby, link, said) => {
+        let (lobby, mut link) = match front.place(&mut relay, from, lost.as_ref()).await {
+            Placed::At(at, said) => {
                 if lost.is_some() {
                     front.counters.relays_moved.one();
                 }
@@ -363,7 +363,7 @@ async fn carry_on(front: &Front, client: &mut impl Socket, from: IpAddr) {
                 {
                     return;
                 }
-                (lobby, link)
+                *at
             }
             Placed::Refused(said) => {
                 tell(front, client, said).await;
