@@ -189,7 +189,8 @@ Exit codes: 0 all states were the same (after Ctrl-C: those that were compared),
     Soak(SoakArgs),
     /// Print the layout of the game's records: what a client that is not written in Rust reads the feed by
     #[command(after_help = "Examples:
-  tiltyard layout > skirmish.layout
+  tiltyard layout
+  tiltyard --json layout
 
 docs/PROTOCOL.md says how to read it.")]
     Layout(LayoutArgs),
