@@ -18,8 +18,13 @@ use crate::header::Header;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SimulateError {
     /// Another game recorded it, or another version of this one.
-    #[error("recorded under protocol {recorded}, this build of {game} has {own}")]
+    #[error(
+        "recorded by {by} under protocol {recorded}: this build of {game}, which has {own}, can list it and \
+         cannot compute it"
+    )]
     Foreign {
+        /// The game, the mode and the build that the file names.
+        by: String,
         /// The game that was to simulate it.
         game: &'static str,
         /// What the file says.
@@ -114,7 +119,13 @@ impl<G: Game> Replica<G> {
         let registry = Registry::of::<G>().map_err(SimulateError::Registry)?;
         let (recorded, own) = (ProtocolHash(header.protocol_hash), registry.protocol_hash::<G>());
         if recorded != own {
-            return Err(SimulateError::Foreign { game: G::NAME, recorded, own });
+            let Header { game, mode, build, .. } = header;
+            let by = match (game.as_str(), mode.as_str()) {
+                ("", _) => build.clone(),
+                (game, "") => format!("{build}, game {game},"),
+                (game, mode) => format!("{build}, game {game}, mode {mode},"),
+            };
+            return Err(SimulateError::Foreign { by, game: G::NAME, recorded, own });
         }
         let spec = BattleSpec::<G>::decode(&header.spec).map_err(SimulateError::Spec)?;
         let seats = spec.roster.len();

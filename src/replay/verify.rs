@@ -9,10 +9,10 @@ use std::time::Instant;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use tiltyard_engine::{ActorId, Game};
-use tiltyard_replay::{FirstDivergence, OnDamage, PlayError, Reader, SimulateError, Verdict, verify};
+use tiltyard_replay::{FirstDivergence, OnDamage, PlayError, SimulateError, Verdict, verify};
 
+use super::explain;
 use super::open::open;
-use super::{explain, info};
 use crate::exit::Exit;
 use crate::output::{Output, Table};
 use crate::text::hex;
@@ -105,25 +105,13 @@ pub fn verify_file<G: Game>(path: &Path, on_damage: OnDamage, mut progress: impl
     let unreadable = |text| Unverified { text, is_foreign: false };
     let verdict = open(path).map_err(|error| unreadable(format!("{:#}", error.root_cause())));
     let verdict = verdict.and_then(|file| {
-        let verdict = verify::<G>(BufReader::new(&file), on_damage, |at| progress(at.bytes));
-        verdict.map_err(|error| match error {
-            PlayError::Simulate(SimulateError::Foreign { .. }) => foreign::<G>(path, &error),
-            error => unreadable(error.to_string()),
+        let verdict = verify::<G>(BufReader::new(file), on_damage, |at| progress(at.bytes));
+        verdict.map_err(|error| {
+            let is_foreign = matches!(error, PlayError::Simulate(SimulateError::Foreign { .. }));
+            Unverified { text: error.to_string(), is_foreign }
         })
     });
     Checked { path: path.to_owned(), verdict, seconds: started.elapsed().as_secs_f64() }
-}
-
-/// What is to be said of a recording that another game, or another version of this one, made.
-fn foreign<G: Game>(path: &Path, error: &PlayError) -> Unverified {
-    let header =
-        open(path).ok().and_then(|file| Some(Reader::open(file, OnDamage::Stop).ok()?.header().clone()));
-    let of = header.map_or_else(String::new, |header| {
-        format!("game {}, recorded by {}: ", info::game_of(&header), header.build)
-    });
-    let own = G::NAME;
-    let text = format!("{of}this build of {own} can list it and cannot compute it; {error}");
-    Unverified { text, is_foreign: true }
 }
 
 /// Verifies recordings on all cores and answers in their order; the bar moves by bytes.
