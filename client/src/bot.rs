@@ -252,7 +252,15 @@ impl<G: Game> BotPlayer<G> {
                 // Each session of a player has datagrams of its own to lose.
                 battle.set_link(link, Random::new(seed ^ ticket.battle.0).next_u64() ^ session as u64);
             }
-            let seen = battle.run(ends(stop.clone(), self.settings.battle_time_max)).await?;
+            // A gate that is gone for good is no reason to leave a battle.
+            let stays = async {
+                self.lobby.stay().await;
+                std::future::pending::<()>().await;
+            };
+            let seen = tokio::select! {
+                seen = battle.run(ends(stop.clone(), self.settings.battle_time_max)) => seen?,
+                () = stays => unreachable!("it waits for ever"),
+            };
             let earlier = std::mem::replace(&mut report.report, seen);
             if session > 1 {
                 report.report.goes_on_from(&earlier);

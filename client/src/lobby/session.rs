@@ -24,6 +24,9 @@ const KEPT_MAX: usize = 64;
 const RESUME_TRIES: u32 = 6;
 const RESUME_PAUSE: Duration = Duration::from_millis(100);
 
+/// Longer than a wire is silent before it counts as broken by itself.
+const STAY_MAX: Duration = Duration::from_secs(600);
+
 /// How a session is set up.
 #[derive(Clone, Debug)]
 pub struct LobbySettings {
@@ -272,6 +275,28 @@ impl LobbySession {
             return Err(LobbyError::ResultMissed);
         }
         Ok(())
+    }
+
+    /// Keeps what comes, and takes a broken connection up again, while its player does something else: who comes back
+    /// only afterwards misses what was told meanwhile. Returns once the gate is gone for good. May be dropped while
+    /// waiting without losing anything.
+    pub async fn stay(&mut self) -> LobbyError {
+        loop {
+            let broken = match self.wire.receive("anything", STAY_MAX).await {
+                Ok(GateMessage::Error(error)) => error.into(),
+                Ok(message) => match self.keep(message) {
+                    Ok(()) => continue,
+                    Err(error) => return error,
+                },
+                Err(error) => error,
+            };
+            if !broken.is_of_the_connection() {
+                return broken;
+            }
+            if let Err(error) = self.resume(broken).await {
+                return error;
+            }
+        }
     }
 
     /// Ends the session for good.

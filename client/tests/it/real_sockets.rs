@@ -132,6 +132,28 @@ async fn a_session_resumes_after_its_connection_broke_over_a_real_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_comes_back_by_itself_while_its_player_fights_over_a_real_socket() {
+    let (files, _host) = node(60, 2).await;
+    let gate = Gate::open(files).await;
+    // Of several gates the first that answers is taken.
+    let gates = format!("127.0.0.1:1,{}", gate.address);
+    let mut ada = LobbySession::log_in(LobbySettings::new(&gates)).await.unwrap();
+    gate.cut_all();
+    let back = async {
+        while gate.resumes() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let staying = async {
+        tokio::select! {
+            gone = ada.stay() => panic!("{gone}"),
+            () = back => {}
+        }
+    };
+    timeout(Duration::from_secs(30), staying).await.expect("it comes back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_of_the_gate_have_code_and_sentence_over_a_real_socket() {
     let (files, _host) = node(60, 2).await;
     let gate = Gate::open(files).await;
