@@ -214,14 +214,14 @@ impl Cli {
         };
         let mut flags = self.globals.set.iter().map(split).collect::<Result<Vec<_>, _>>()?;
         flags.extend(match &self.command {
-            Command::Config(_)
-            | Command::Connect(_)
+            Command::Connect(_)
             | Command::Replay(_)
             | Command::Bench(_)
             | Command::Layout(_)
             | Command::Netsim(_)
             | Command::Soak(_) => Vec::new(),
             Command::Token(token) => token.flags(),
+            Command::Config(config) => config.flags(),
             Command::Keys(keys) => keys.flags(),
             Command::Bots(bots) => bots.flags(),
             Command::Demo(demo) => demo.flags(),

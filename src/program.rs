@@ -87,7 +87,7 @@ fn answer<G: Game>(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
     let loaded = Sources::of_process(cli.globals.config.clone(), cli.flags()?, modes).load();
     let command = match cli.command.clone() {
         // Judging a broken configuration is its job, so it gets the mistakes as well.
-        Command::Config(command) => return Ok(command.run(output, loaded)),
+        Command::Config(command) => return command.run(output, loaded),
         command => command,
     };
     let loaded = loaded?;

@@ -16,7 +16,7 @@ use tiltyard_cluster::{Clock, NodeId};
 use tiltyard_engine::Game;
 use tiltyard_lobby::{Gate, Lobby, StatusServer, WritePage};
 
-use crate::config::{Config, Flag};
+use crate::config::{Config, Flag, live};
 use crate::exit::{Exit, Usage};
 use crate::house::{self, Plan, SETTLE_GRACE, StorePlace};
 use crate::keys;
@@ -56,8 +56,13 @@ pub(crate) fn battle<G: Game>(output: Output, config: &Config) -> anyhow::Result
     let outbox = config.data_folder().join("outbox");
     let node = house::node_config(config, &secret, id, &config.recordings_folder(), &outbox);
     serve_until_done(|stop| async move {
+        let followed = Arc::clone(&directory);
         let node = Node::<G>::start(node, directory).await.context("starting the node")?;
         let monitor = node.monitor();
+        let live = monitor.clone();
+        let live = live::follow(followed, config.clone(), move |config| {
+            live.change_battles_max(config.battle.battles_max);
+        });
         let status = serve_status(
             config,
             Arc::new(move |page| {
@@ -81,7 +86,10 @@ pub(crate) fn battle<G: Game>(output: Output, config: &Config) -> anyhow::Result
             "control": control.to_string(),
             "http": format!("http://{http}"),
         }));
-        stop.asked().await;
+        tokio::select! {
+            () = live => {}
+            () = stop.asked() => {}
+        }
         note_ending(output, &stop, config, node.battles());
         if stop.ending() == Some(Ending::Drained) {
             node.drain();
@@ -106,6 +114,7 @@ pub(crate) fn lobby<G: Game>(output: Output, config: Config) -> anyhow::Result<E
         let store = plan.store.open().await?;
         let calls = Arc::new(ControlClient::new(plan.cluster_keys(), Clock::system()));
         let name = settings.id.to_string();
+        let followed = Arc::clone(&directory);
         let lobby = Lobby::start(settings, directory, store, calls, Clock::system());
         let lobby = lobby.await.context("starting the lobby")?;
         let shown = lobby.status();
@@ -119,10 +128,14 @@ pub(crate) fn lobby<G: Game>(output: Output, config: Config) -> anyhow::Result<E
             "control": control.to_string(),
             "http": format!("http://{http}"),
         }));
-        let (path, status) = (plan.config.keys_file(), lobby.status());
-        let following = keys::follow(path, plan.keys.clone(), stop.clone(), |keys| status.change_keys(keys));
+        let (path, changed) = (plan.config.keys_file(), lobby.status());
+        let following = keys::follow(path, plan.keys.clone(), stop.clone(), |keys| changed.change_keys(keys));
+        let live = live::follow(followed, plan.config.clone(), |config| {
+            changed.change_limits(house::gate_limits(config));
+        });
         tokio::select! {
             () = following => {}
+            () = live => {}
             () = stop.asked() => {}
         }
         output.note("ending in order; once more ends at once");

@@ -30,7 +30,7 @@ pub struct NodeReport {
     pub tick_ns: Histogram<u64>,
 }
 
-/// Looks at a node, for as long as it runs and afterwards.
+/// Looks at a node, and changes what may change of it, for as long as it runs and afterwards.
 pub struct NodeMonitor<G: Game> {
     pub(crate) placement: Arc<Placement<G>>,
     pub(crate) registration: Arc<Registration<NodeRecord>>,
@@ -58,6 +58,11 @@ impl<G: Game> NodeMonitor<G> {
     #[must_use]
     pub fn load(&self) -> Load {
         self.placement.load()
+    }
+
+    /// Takes so many battles at once from now on; those that run stay.
+    pub fn change_battles_max(&self, battles_max: u32) {
+        self.placement.battles_max.store(battles_max, Ordering::Relaxed);
     }
 
     /// Counters of its registration in the directory.

@@ -41,7 +41,7 @@ pub struct NodeConfig {
     pub control: SocketAddr,
     /// Worker threads, 1 to 256.
     pub workers: u16,
-    /// Battles at once; one more reservation is refused.
+    /// Battles at once, at the start; one more reservation is refused.
     pub battles_max: u32,
     /// Folder of the recordings.
     pub recordings: PathBuf,
@@ -144,7 +144,10 @@ impl<G: Game> Node<G> {
             &config.build,
         )
         .signing_with(public_key);
-        let lease = RegistrationConfig { ttl: config.lease, ..RegistrationConfig::default() };
+        let times = RegistrationConfig::default();
+        // A node that is started again waits for the lease of the one before it to end.
+        let start_timeout = times.start_timeout.max(config.lease * 2);
+        let lease = RegistrationConfig { ttl: config.lease, start_timeout, ..times };
         let registration = Registration::start(directory.clone(), Keyspace::default(), record, lease).await?;
         let registration = Arc::new(registration);
         let lobbies = View::<LobbyRecord>::start(directory, &Keyspace::default(), ViewConfig::default());

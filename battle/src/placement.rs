@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -66,6 +66,8 @@ pub(crate) struct Placement<G: Game> {
     /// Held by whoever reserves or releases.
     changing: tokio::sync::Mutex<()>,
     draining: AtomicBool,
+    /// Battles at once, as of now.
+    pub(crate) battles_max: AtomicU32,
     recorder: RecorderHandle,
     outbox: Outbox,
     settled: Arc<Notify>,
@@ -91,6 +93,7 @@ impl<G: Game> Placement<G> {
         outbox: Outbox,
         settled: Arc<Notify>,
     ) -> Arc<Self> {
+        let battles_max = AtomicU32::new(config.battles_max);
         Arc::new_cyclic(|own| Self {
             own: own.clone(),
             config,
@@ -99,6 +102,7 @@ impl<G: Game> Placement<G> {
             placed: Mutex::new(BTreeMap::new()),
             changing: tokio::sync::Mutex::new(()),
             draining: AtomicBool::new(false),
+            battles_max,
             recorder,
             outbox,
             settled,
@@ -145,7 +149,7 @@ impl<G: Game> Placement<G> {
             seats_max: CONNECTIONS_MAX * self.workers.len() as u32,
             seats_reserved: seats.saturating_sub(used),
             seats_used: used,
-            battles_max: self.config.battles_max,
+            battles_max: self.battles_max.load(Ordering::Relaxed),
             battles: placed.len() as u32,
         }
     }
@@ -264,7 +268,7 @@ impl<G: Game> Placement<G> {
             let mut placed = self.placed();
             // A battle that comes back under a higher epoch takes its own place.
             placed.remove(&battle);
-            if placed.len() >= self.config.battles_max as usize {
+            if placed.len() >= self.battles_max.load(Ordering::Relaxed) as usize {
                 return Err(Refusal::Full);
             }
             self.emptiest(&placed)

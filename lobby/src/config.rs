@@ -34,7 +34,7 @@ pub struct LobbyConfig {
     pub seed: u64,
     /// The modes, at most [`tiltyard_api::limits::MODES_MAX`], no name twice.
     pub modes: Vec<ModeConfig>,
-    /// Limits at the gate.
+    /// Limits at the gate, at the start.
     pub gate_limits: GateLimits,
     /// Waits and deadlines behind the gate.
     pub waits: Waits,

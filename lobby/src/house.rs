@@ -12,7 +12,7 @@ use tiltyard_cluster::{BattleId, Clock};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
-use crate::config::{LobbyConfig, ModeConfig};
+use crate::config::{GateLimits, LobbyConfig, ModeConfig};
 use crate::counters::LobbyCounters;
 use crate::keys::{Keyring, MasterKeys, SessionClaims, SessionTokenError};
 use crate::names::checked_name;
@@ -85,6 +85,7 @@ pub(crate) struct House {
     shares: Mutex<Shares>,
     logged_out: Mutex<LoggedOut>,
     keys: RwLock<Arc<Keyring>>,
+    limits: RwLock<GateLimits>,
     current: Mutex<HashMap<u64, CurrentBattle>>,
     next_session: AtomicU64,
     closing: AtomicBool,
@@ -101,6 +102,7 @@ impl House {
         Self {
             numbers: Numbers::new(Arc::clone(&store), config.seed),
             keys: RwLock::new(Arc::new(Keyring::new(config.master_keys.clone()))),
+            limits: RwLock::new(config.gate_limits),
             queue: Mutex::new(Queue::new(config.waits.tickets_max)),
             config,
             store,
@@ -158,6 +160,16 @@ impl House {
     /// Signs and mints with other keys from now on.
     pub(crate) fn change_keys(&self, masters: MasterKeys) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Keyring::new(masters));
+    }
+
+    /// The limits of this moment.
+    pub(crate) fn limits(&self) -> GateLimits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes by other limits from now on; sessions that run keep theirs.
+    pub(crate) fn change_limits(&self, limits: GateLimits) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
     pub(crate) fn next_session(&self) -> u64 {
@@ -326,7 +338,7 @@ impl House {
 
     /// Takes a wish out of its address's bucket.
     pub(crate) fn charge(&self, origin: Origin, wish: Wish) -> Result<(), Refused> {
-        let taken = self.shares().take(&self.config.gate_limits, origin, wish, Instant::now());
+        let taken = self.shares().take(&self.limits(), origin, wish, Instant::now());
         taken.map_err(|wait| {
             match wish {
                 Wish::Login => self.counters.logins_limited.one(),

@@ -16,7 +16,7 @@ use tiltyard_cluster::node::{
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{ConfigError, LobbyConfig};
+use crate::config::{ConfigError, GateLimits, LobbyConfig};
 use crate::counters::DoorCounters;
 use crate::gate::{LinkedSessions, Listener, gate_routes, run_session, serve};
 use crate::house::{House, PLACEMENTS_MAX};
@@ -195,6 +195,12 @@ impl Drop for Lobby {
 }
 
 impl LobbyStatus {
+    /// Goes by other limits from now on: those by address and, for new sessions, their pace. Those of connections
+    /// stay.
+    pub fn change_limits(&self, limits: GateLimits) {
+        self.house.change_limits(limits);
+    }
+
     /// Signs and mints with other keys from now on, and opens what they open.
     pub fn change_keys(&self, keys: MasterKeys) {
         self.house.change_keys(keys);

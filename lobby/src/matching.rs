@@ -217,7 +217,7 @@ impl House {
 
     /// Notes that a player with a ticket gets a fresh battle, if his address may have one more.
     async fn begin_fresh(&self, player: &Player) -> Result<(), Refused> {
-        let limits = &self.config.gate_limits;
+        let limits = &self.limits();
         let known = self.shares().fresh(player.origin);
         let mut ended = Vec::new();
         for other in known {

@@ -3,6 +3,7 @@
 //! Every value remembers where it came from, and every mistake is reported with its place: an unknown key, a wrong
 //! type, a number outside its bounds, a file of secrets that everybody may read. All mistakes are found in one run.
 
+pub(crate) mod live;
 mod load;
 mod print;
 mod problem;
@@ -17,6 +18,7 @@ pub(crate) mod command;
 use std::path::{Path, PathBuf};
 
 pub use self::load::{FILE_DEFAULT, FILE_VARIABLE, Flag, Loaded, Sources};
+use self::problem::nearest;
 pub use self::problem::{Problem, Problems, Source};
 pub use self::service::ServiceUrl;
 pub use self::settings::{

@@ -20,12 +20,14 @@ use tiltyard_cluster::{BattleId, Clock};
 use tiltyard_engine::Game;
 use tiltyard_lobby::store::Store;
 use tiltyard_lobby::{Lobby, LobbyStatus, StatusPage, StatusServer};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
+
+use crate::config::live;
 
 pub use self::directory::open_directory;
 pub use self::plan::Plan;
-pub(crate) use self::plan::{control_keys, gate_config, node_config, token_key};
+pub(crate) use self::plan::{control_keys, gate_config, gate_limits, node_config, token_key};
 pub(crate) use self::status::write_node;
 pub use self::store::StorePlace;
 
@@ -40,6 +42,7 @@ pub struct House<G: Game> {
     nodes: Vec<Node<G>>,
     store: Arc<dyn Store>,
     status: StatusServer,
+    live: JoinHandle<()>,
 }
 
 impl<G: Game> House<G> {
@@ -63,6 +66,7 @@ impl<G: Game> House<G> {
         // The nodes are listed before the lobby looks for the first time.
         let calls: Arc<dyn NodeCalls> = Arc::new(ControlClient::new(plan.cluster_keys(), Clock::system()));
         let lobby = plan.lobby_config::<G>()?;
+        let followed = Arc::clone(&directory);
         let lobby = Lobby::start(lobby, directory, Arc::clone(&store), calls, Clock::system()).await;
         let lobby = lobby.context("starting the lobby")?;
         let (of_lobby, of_nodes) = (lobby.status(), nodes.iter().map(Node::monitor).collect::<Vec<_>>());
@@ -73,7 +77,12 @@ impl<G: Game> House<G> {
         let http = plan.config.http.listen;
         let status = StatusServer::start(http, Arc::new(page)).await;
         let status = status.with_context(|| format!("http.listen: cannot listen at {http}"))?;
-        let house = Self { lobby, nodes, store, status };
+        let (of_lobby, of_nodes) = (lobby.status(), nodes.iter().map(Node::monitor).collect::<Vec<_>>());
+        let live = tokio::spawn(live::follow(followed, plan.config.clone(), move |config| {
+            of_lobby.change_limits(gate_limits(config));
+            of_nodes.iter().for_each(|node| node.change_battles_max(config.battle.battles_max));
+        }));
+        let house = Self { lobby, nodes, store, status, live };
         until_ready(|| house.lobby.not_ready()).await?;
         Ok(house)
     }
@@ -136,6 +145,7 @@ impl<G: Game> House<G> {
     /// Ends in order: no new battles, running ones are ended and their recordings closed, results reach the store,
     /// then the gate closes.
     pub async fn close(self) {
+        self.live.abort();
         self.nodes.iter().for_each(Node::drain);
         let mut closing = JoinSet::new();
         for node in self.nodes {

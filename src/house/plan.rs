@@ -235,7 +235,7 @@ pub(crate) fn gate_config(config: &Config, id: NodeId) -> GateConfig {
     }
 }
 
-fn gate_limits(config: &Config) -> GateLimits {
+pub(crate) fn gate_limits(config: &Config) -> GateLimits {
     let idle = Duration::from_secs(config.gate.idle_seconds.into());
     GateLimits {
         connections_per_address_max: config.gate.connections_per_address_max as usize,

@@ -9,7 +9,7 @@ use crate::control::Peer;
 use crate::id::NodeId;
 
 /// Version of the records. A reader passes over records of another one.
-const RECORD_VERSION: u32 = 1;
+pub(super) const RECORD_VERSION: u32 = 1;
 /// Most bytes of a cluster's prefix.
 const PREFIX_BYTES_MAX: usize = 128;
 

@@ -76,7 +76,7 @@ pub(crate) async fn run_session(house: Arc<House>, socket: impl Socket, origin: 
     let number = house.next_session();
     let (messages, letters) = mpsc::channel(OUTGOING_MAX);
     let close = Arc::new(Closing::default());
-    let limits = house.config.gate_limits;
+    let limits = house.limits();
     let mut session = Session {
         socket,
         number,
