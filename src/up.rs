@@ -8,8 +8,8 @@ use serde_json::json;
 use tiltyard_engine::Game;
 
 use crate::config::{Config, Flag};
-use crate::exit::{Exit, Usage};
-use crate::house::{House, Plan, StorePlace, open_directory};
+use crate::exit::Exit;
+use crate::house::{House, Plan, StorePlace, board, open_directory};
 use crate::keys::{self, ClusterKeys, KeysError};
 use crate::output::Output;
 use crate::roles::note_ending;
@@ -29,7 +29,8 @@ pub(crate) struct UpArgs {
     /// separated; needs a build with --features etcd
     #[arg(long, value_name = "URL")]
     etcd: Option<String>,
-    /// Share tickets and presence through Redis; refused, as this version has no Redis
+    /// Match players with those of other houses at this Redis, instead of the configuration's queue.redis; needs a
+    /// build with --features redis
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
     /// Keep accounts and results in a MongoDB, instead of the configuration's store.mongodb
@@ -44,14 +45,15 @@ impl UpArgs {
         let data = self.data.as_ref().map(|data| Flag::new("--data", "data", data.to_string_lossy()));
         let etcd = self.etcd.as_ref().map(|urls| Flag::new("--etcd", "cluster.etcd", urls.as_str()));
         let mongodb = self.mongodb.as_ref().map(|url| Flag::new("--mongodb", "store.mongodb", url.clone()));
-        nodes.into_iter().chain(data).chain(etcd).chain(mongodb).collect()
+        let redis = self.redis.as_ref().map(|url| Flag::new("--redis", "queue.redis", url.clone()));
+        nodes.into_iter().chain(data).chain(etcd).chain(redis).chain(mongodb).collect()
     }
 
     /// Runs the house until SIGINT, or until it has drained after SIGTERM.
     pub(crate) fn run<G: Game>(&self, output: Output, config: Config) -> anyhow::Result<Exit> {
-        self.refuse_services()?;
         // What is wrong with the services is told before keys are made.
         open_directory(&config)?;
+        board(&config)?;
         StorePlace::of(&config).check_built()?;
         let keys = keys_of(output, &config)?;
         let plan = Plan::new(config, keys);
@@ -72,14 +74,6 @@ impl UpArgs {
             house.close().await;
             Ok(Exit::Fine)
         })
-    }
-
-    fn refuse_services(&self) -> Result<(), Usage> {
-        let asked = [("redis", &self.redis, "tickets and presence are kept in memory")];
-        match asked.into_iter().find(|(_, url, _)| url.is_some()) {
-            Some((name, _, instead)) => Err(Usage(format!("this build has no {name}: {instead}"))),
-            None => Ok(()),
-        }
     }
 }
 

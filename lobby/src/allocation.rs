@@ -43,9 +43,37 @@ impl House {
         mode: &ModeConfig,
         teams: &[Vec<Member>],
     ) -> Result<Vec<(u64, BattleReady)>, Refused> {
-        // Without any node to ask there is no need to write a row.
-        self.pick(&self.demand(mode, BattleId(0)), &[])?;
-        let mut row = self.create_row(mode, teams).await?;
+        self.look_for_a_node(mode)?;
+        let row = self.create_row(mode, teams).await?;
+        self.place_row(mode, row).await
+    }
+
+    /// Places a battle as [`House::place`] does, under a number that was told to others before.
+    pub(crate) async fn place_as(
+        &self,
+        mode: &ModeConfig,
+        teams: &[Vec<Member>],
+        battle: u64,
+        seed: u64,
+    ) -> Result<Vec<(u64, BattleReady)>, Refused> {
+        let row = self.row(mode, teams, battle, seed);
+        if !self.store.create_battle(&row).await.map_err(|error| self.store_failed(error))? {
+            // Another lobby waited too long for it, and made it fall.
+            return Err(try_later());
+        }
+        self.place_row(mode, row).await
+    }
+
+    /// Without any node to ask there is no need to write a row.
+    pub(crate) fn look_for_a_node(&self, mode: &ModeConfig) -> Result<(), Refused> {
+        self.pick(&self.demand(mode, BattleId(0)), &[]).map(|_| ())
+    }
+
+    async fn place_row(
+        &self,
+        mode: &ModeConfig,
+        mut row: BattleRow,
+    ) -> Result<Vec<(u64, BattleReady)>, Refused> {
         let (node, addresses) = match self.find_node(mode, &mut row).await {
             Ok(found) => found,
             Err(refused) => {
@@ -97,26 +125,30 @@ impl House {
     async fn create_row(&self, mode: &ModeConfig, teams: &[Vec<Member>]) -> Result<BattleRow, Refused> {
         loop {
             let (battle, seed) = self.numbers.battle().await.map_err(|error| self.store_failed(error))?;
-            let row = BattleRow {
-                battle: BattleId(battle),
-                epoch: Epoch::FIRST,
-                state: BattleState::Placing,
-                mode: mode.name.clone(),
-                protocol_hash: mode.protocol_hash,
-                seed,
-                rate_hz: mode.rate_hz,
-                ticks_max: mode.ticks_max,
-                seats: seats(mode, teams, battle),
-                created_unix_ms: self.clock.unix_ms(),
-                kid: self.keys().masters.current().kid(),
-                node: None,
-                addresses: Vec::new(),
-                result: None,
-            };
+            let row = self.row(mode, teams, battle, seed);
             // A kept store under another seed may have the number already; then the next one is taken.
             if self.store.create_battle(&row).await.map_err(|error| self.store_failed(error))? {
                 return Ok(row);
             }
+        }
+    }
+
+    fn row(&self, mode: &ModeConfig, teams: &[Vec<Member>], battle: u64, seed: u64) -> BattleRow {
+        BattleRow {
+            battle: BattleId(battle),
+            epoch: Epoch::FIRST,
+            state: BattleState::Placing,
+            mode: mode.name.clone(),
+            protocol_hash: mode.protocol_hash,
+            seed,
+            rate_hz: mode.rate_hz,
+            ticks_max: mode.ticks_max,
+            seats: seats(mode, teams, battle),
+            created_unix_ms: self.clock.unix_ms(),
+            kid: self.keys().masters.current().kid(),
+            node: None,
+            addresses: Vec::new(),
+            result: None,
         }
     }
 

@@ -1,12 +1,14 @@
 //! What a lobby is told at its start.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tiltyard_cluster::NodeId;
 use tiltyard_cluster::control::{ClusterKeys, MODE_BYTES_MAX, SEATS_MAX, SETUP_BYTES_MAX};
 use tiltyard_cluster::node::{Keyspace, RegistrationConfig, ViewConfig};
 
+use crate::board::Board;
 use crate::keys::MasterKeys;
 use crate::shares::Origin;
 
@@ -38,6 +40,8 @@ pub struct LobbyConfig {
     pub gate_limits: GateLimits,
     /// Waits and deadlines behind the gate.
     pub waits: Waits,
+    /// Where it meets the lobbies that it matches players with.
+    pub board: Arc<dyn Board>,
     /// Times of the lobby's own registration.
     pub registration: RegistrationConfig,
     /// Times of the lobby's view of the nodes.

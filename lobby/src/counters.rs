@@ -51,6 +51,16 @@ tiltyard_cluster::counters! {
         fresh_battles_refused_full,
         /// Matches made.
         matches,
+        /// Matches made with tickets of other lobbies.
+        matches_shared,
+        /// Matches of other lobbies of which nothing was heard any more; the store decided them.
+        matches_unheard,
+        /// Tickets held for matches of other lobbies.
+        tickets_held,
+        /// Letters from other lobbies.
+        letters_in,
+        /// Meetings that did not take place because the board did not answer.
+        board_away,
         /// Matches that could not be placed; their tickets went back.
         matches_returned,
         /// Battles placed on a node.

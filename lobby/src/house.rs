@@ -12,6 +12,7 @@ use tiltyard_cluster::{BattleId, Clock};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
+use crate::board::{Letter, LobbyName};
 use crate::config::{GateLimits, LobbyConfig, ModeConfig};
 use crate::counters::LobbyCounters;
 use crate::keys::{Keyring, MasterKeys, SessionClaims, SessionTokenError};
@@ -20,6 +21,7 @@ use crate::numbers::Numbers;
 use crate::presence::{Delivery, LoggedOut, Mailbox, Presence};
 use crate::queue::{Member, Queue, QueueError, Ticket};
 use crate::shares::{Origin, Shares, Wish};
+use crate::sharing::Desk;
 use crate::store::{BattleRow, Store, StoreError};
 
 /// Most matches that are being placed at a time; further ones wait.
@@ -69,6 +71,8 @@ pub(crate) struct CurrentBattle {
 /// The shared state of a lobby.
 pub(crate) struct House {
     pub(crate) config: LobbyConfig,
+    /// What other lobbies call it.
+    pub(crate) name: LobbyName,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) nodes: View<NodeRecord>,
     pub(crate) calls: Arc<dyn NodeCalls>,
@@ -87,6 +91,7 @@ pub(crate) struct House {
     keys: RwLock<Arc<Keyring>>,
     limits: RwLock<GateLimits>,
     current: Mutex<HashMap<u64, CurrentBattle>>,
+    desk: Mutex<Desk>,
     next_session: AtomicU64,
     closing: AtomicBool,
 }
@@ -103,6 +108,7 @@ impl House {
             numbers: Numbers::new(Arc::clone(&store), config.seed),
             keys: RwLock::new(Arc::new(Keyring::new(config.master_keys.clone()))),
             limits: RwLock::new(config.gate_limits),
+            name: LobbyName::cut(&format!("{}-{:016x}", config.id, config.instance)),
             queue: Mutex::new(Queue::new(config.waits.tickets_max)),
             config,
             store,
@@ -118,6 +124,7 @@ impl House {
             shares: Mutex::default(),
             logged_out: Mutex::default(),
             current: Mutex::default(),
+            desk: Mutex::default(),
             next_session: AtomicU64::new(1),
             closing: AtomicBool::new(false),
         }
@@ -170,6 +177,10 @@ impl House {
     /// Goes by other limits from now on; sessions that run keep theirs.
     pub(crate) fn change_limits(&self, limits: GateLimits) {
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
+        unpoisoned(&self.desk)
     }
 
     pub(crate) fn next_session(&self) -> u64 {
@@ -264,13 +275,14 @@ impl House {
 
     async fn enter(&self, player: Player, mailbox: Mailbox) -> Result<Entry, Refused> {
         let in_battle = self.battle_of(player.number).await?.is_some();
+        let issued_unix_ms = self.clock.unix_ms();
         let mut presence = self.presence();
-        if presence.enter(player.number, mailbox).is_some() {
+        if presence.enter(player.number, mailbox, issued_unix_ms).is_some() {
             self.counters.sessions_replaced.one();
         }
         self.queue().come_back(player.number);
         drop(presence);
-        let issued_unix_ms = self.clock.unix_ms();
+        self.desk().send_all(&Letter::Entered { player: player.number, unix_ms: issued_unix_ms });
         let ttl_ms = u64::try_from(self.config.waits.session_ttl.as_millis()).unwrap_or(u64::MAX);
         let expires_unix_ms = issued_unix_ms.saturating_add(ttl_ms);
         let session = self.keys().sessions.sign(&SessionClaims {
@@ -282,6 +294,20 @@ impl House {
         });
         let queued = self.queue().has(player.number);
         Ok(Entry { player, session, expires_unix_ms, queued, in_battle })
+    }
+
+    /// A player has logged in at another lobby: the newest session wins, and he queues there if anywhere.
+    pub(crate) fn entered_elsewhere(&self, player: u64, unix_ms: u64) {
+        let mut presence = self.presence();
+        if presence.entered_elsewhere(player, unix_ms) {
+            self.counters.sessions_replaced.one();
+        } else if presence.is_there(player) {
+            return;
+        }
+        // One that is being matched stays: its battle is his wherever he is.
+        if self.queue().cancel(player).is_ok() {
+            self.counters.tickets_cancelled.one();
+        }
     }
 
     /// The session is over; a waiting ticket is kept for a while.
@@ -338,7 +364,11 @@ impl House {
 
     /// Takes a wish out of its address's bucket.
     pub(crate) fn charge(&self, origin: Origin, wish: Wish) -> Result<(), Refused> {
-        let taken = self.shares().take(&self.limits(), origin, wish, Instant::now());
+        let limits = self.limits();
+        let taken = self.shares().take(&limits, origin, wish, Instant::now());
+        if taken.is_ok() && limits.hold_for(origin) {
+            self.desk().note_wish(origin, wish);
+        }
         taken.map_err(|wait| {
             match wish {
                 Wish::Login => self.counters.logins_limited.one(),
@@ -348,6 +378,11 @@ impl House {
             let wait_ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
             Refused { code: ErrorCode::RateLimited, retry_after_ms: wait_ms }
         })
+    }
+
+    /// Takes wishes that another lobby granted out of their address's bucket here.
+    pub(crate) fn charge_elsewhere(&self, origin: Origin, wish: Wish, count: u32) {
+        self.shares().take_elsewhere(&self.config.gate_limits, origin, wish, count, Instant::now());
     }
 
     pub(crate) fn cancel(&self, player: &Player) -> Result<u64, Refused> {

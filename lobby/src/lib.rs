@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod allocation;
+pub mod board;
 mod config;
 mod counters;
 mod gate;
@@ -39,6 +40,7 @@ mod presence;
 mod queue;
 mod settle;
 mod shares;
+mod sharing;
 mod status;
 pub mod store;
 pub mod testing;

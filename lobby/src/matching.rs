@@ -1,5 +1,6 @@
 //! The task that looks at the queue, and what becomes of a match.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,31 +8,44 @@ use tiltyard_api::{BattleReady, ErrorCode, GateMessage, Hex64, MatchFound, Reque
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::Instrument as _;
 
+use crate::board::{LobbyName, SharedTicket};
 use crate::config::ModeConfig;
 use crate::house::{House, Player, Refused};
 use crate::matchmaker::Rules;
-use crate::queue::{Member, Ticket};
+use crate::queue::{Member, Part, Ticket};
 use crate::shares::Wish;
+use crate::sharing::{Meetings, Role, of_mode, settle_shared};
 
 /// How often what is over is looked for and forgotten.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The longest time between two meetings with other lobbies, and the shortest.
+const MEETING_INTERVAL_MAX: Duration = Duration::from_secs(1);
+const MEETING_PAUSE: Duration = Duration::from_millis(20);
 
 /// A match's tickets, by team.
 type Teams = Vec<Vec<Ticket>>;
 
 /// Makes matches for as long as the lobby lives.
 pub(crate) async fn run(house: Arc<House>) {
-    let mut interval = tokio::time::interval(house.config.waits.match_interval);
+    let mut interval = tokio::time::interval(house.config.waits.match_interval.min(MEETING_INTERVAL_MAX));
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // A mode whose match could not be placed rests for a moment instead of writing row after row.
     let mut resting_until: Vec<Instant> = vec![Instant::now(); house.config.modes.len()];
     let (failed, mut failures) = tokio::sync::mpsc::channel(crate::house::PLACEMENTS_MAX);
+    let mut meetings = Meetings::new();
+    let mut met = Instant::now();
     loop {
         tokio::select! {
             _ = interval.tick() => {}
-            () = house.wake.notified() => {}
+            () = house.wake.notified() => {
+                let alone = house.desk().is_alone();
+                if !alone {
+                    tokio::time::sleep_until(met + MEETING_PAUSE).await;
+                }
+            }
             _ = sweep.tick() => {
                 house.forget_overdue();
                 continue;
@@ -42,27 +56,29 @@ pub(crate) async fn run(house: Arc<House>) {
             }
         }
         drop_absent(&house);
+        met = Instant::now();
+        let Role::Leads(others) = meetings.meet(&house).await else { continue };
         for mode in 0..resting_until.len() {
-            if resting_until[mode] > Instant::now() {
-                continue;
-            }
-            for teams in make_matches(&house, mode) {
-                let Ok(permit) = Arc::clone(&house.placements).acquire_owned().await else { return };
+            let mut made = if resting_until[mode] > Instant::now() || house.is_closing() {
+                VecDeque::new()
+            } else {
+                make_matches(&house, mode, &others)
+            };
+            while let Some(teams) = made.pop_front() {
                 while let Ok(mode) = failures.try_recv() {
                     resting_until[mode] = Instant::now() + house.config.waits.placement_pause;
                 }
-                if resting_until[mode] > Instant::now() {
-                    // Where one found no node, thousands behind it are not told that they have a match.
-                    teams.iter().flatten().for_each(|ticket| house.give_back(ticket));
-                    continue;
-                }
+                // Where one found no node, thousands behind it are not told that they have a match. And while as
+                // many are placed as may be, the rest waits for the next round: those need the letters that it brings.
+                let permit = Arc::clone(&house.placements).try_acquire_owned().ok();
+                let Some(permit) = permit.filter(|_| resting_until[mode] <= Instant::now()) else {
+                    made.push_front(teams);
+                    break;
+                };
                 let (house, failed) = (Arc::clone(&house), failed.clone());
                 let span = tracing::info_span!("match", mode = %house.config.modes[mode].name);
                 let placing = async move {
-                    let mut held = Held { house: &house, tickets: teams.iter().flatten().cloned().collect() };
-                    let settled = settle_match(&house, mode, teams).await;
-                    held.tickets.clear();
-                    if settled.is_err() {
+                    if settle(&house, mode, teams).await.is_err() {
                         // Full only if as many failures wait already, of which one will do.
                         let _ = failed.try_send(mode);
                     }
@@ -70,8 +86,24 @@ pub(crate) async fn run(house: Arc<House>) {
                 };
                 tokio::spawn(placing.instrument(span));
             }
+            made.iter().flatten().flatten().filter_map(Part::own).for_each(|ticket| house.give_back(ticket));
         }
     }
+}
+
+/// Places one match and tells its players.
+async fn settle(house: &Arc<House>, mode: usize, teams: Vec<Vec<Part>>) -> Result<(), Refused> {
+    let own: Vec<Vec<Ticket>> =
+        teams.iter().map(|team| team.iter().filter_map(Part::own).cloned().collect()).collect();
+    let mut held = Held { house, tickets: own.iter().flatten().cloned().collect() };
+    let settled = if teams.iter().flatten().all(|part| part.own().is_some()) {
+        settle_match(house, mode, own).await
+    } else {
+        house.counters.matches_shared.one();
+        settle_shared(house, mode, &teams, &held.tickets).await
+    };
+    held.tickets.clear();
+    settled
 }
 
 fn drop_absent(house: &House) {
@@ -82,19 +114,21 @@ fn drop_absent(house: &House) {
     }
 }
 
-fn make_matches(house: &House, mode: usize) -> Vec<Teams> {
-    if house.is_closing() {
-        return Vec::new();
-    }
+fn make_matches(
+    house: &House,
+    mode: usize,
+    others: &[(LobbyName, SharedTicket)],
+) -> VecDeque<Vec<Vec<Part>>> {
     let config = &house.config.modes[mode];
     let rules = Rules {
         teams: config.teams,
         seats_per_team: config.seats_per_team,
         bots_after_ms: config.bots_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
     };
-    let made = house.queue().make_matches(mode, &rules, house.now_ms());
+    let others = of_mode(house, mode, others);
+    let made = house.queue().make_matches(mode, &rules, &others, house.now_ms());
     house.counters.matches.add(made.len() as u64);
-    made
+    made.into()
 }
 
 /// Tickets in the hands of a task that places them; those that it lets fall wait again.
@@ -159,7 +193,7 @@ async fn settle_match(house: &House, mode: usize, teams: Teams) -> Result<(), Re
     }
 }
 
-fn give_back(
+pub(crate) fn give_back(
     house: &House,
     ticket: &Ticket,
     mode: &Text<{ tiltyard_api::limits::MODE_BYTES_MAX }>,

@@ -61,22 +61,31 @@ pub(crate) enum Delivery {
 /// The sessions with somebody logged in.
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
-    by_player: HashMap<u64, Mailbox>,
+    /// With the Unix time in milliseconds when they logged in.
+    by_player: HashMap<u64, (u64, Mailbox)>,
 }
 
 impl Presence {
     /// A player logs in; the session that was there before is told to close.
-    pub(crate) fn enter(&mut self, player: u64, mailbox: Mailbox) -> Option<Mailbox> {
-        let older = self.by_player.insert(player, mailbox);
-        if let Some(older) = &older {
-            older.close.close(CloseReason::Replaced);
-        }
-        older
+    pub(crate) fn enter(&mut self, player: u64, mailbox: Mailbox, unix_ms: u64) -> Option<Mailbox> {
+        let (_, older) = self.by_player.insert(player, (unix_ms, mailbox))?;
+        older.close.close(CloseReason::Replaced);
+        Some(older)
+    }
+
+    /// A player has logged in at another lobby; answers whether the session here is older, which is told to close.
+    pub(crate) fn entered_elsewhere(&mut self, player: u64, unix_ms: u64) -> bool {
+        let Some((_, older)) = self.by_player.get(&player).filter(|(entered, _)| *entered <= unix_ms) else {
+            return false;
+        };
+        older.close.close(CloseReason::Replaced);
+        self.by_player.remove(&player);
+        true
     }
 
     /// A session ends; answers whether it was still its player's.
     pub(crate) fn leave(&mut self, player: u64, session: u64) -> bool {
-        let own = self.by_player.get(&player).is_some_and(|mailbox| mailbox.session == session);
+        let own = self.by_player.get(&player).is_some_and(|(_, mailbox)| mailbox.session == session);
         if own {
             self.by_player.remove(&player);
         }
@@ -84,7 +93,7 @@ impl Presence {
     }
 
     pub(crate) fn send(&self, player: u64, message: GateMessage) -> Delivery {
-        let Some(mailbox) = self.by_player.get(&player) else { return Delivery::NobodyThere };
+        let Some((_, mailbox)) = self.by_player.get(&player) else { return Delivery::NobodyThere };
         if mailbox.messages.try_send(message).is_ok() {
             return Delivery::Left;
         }
@@ -98,7 +107,7 @@ impl Presence {
 
     /// Tells every session that the house closes.
     pub(crate) fn close_all(&self) {
-        for mailbox in self.by_player.values() {
+        for (_, mailbox) in self.by_player.values() {
             mailbox.close.close(CloseReason::House);
         }
     }

@@ -1,11 +1,15 @@
 //! The tickets that wait or are being placed. One a player.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::board::LobbyName;
 use crate::matchmaker;
 
 /// Rating of a player of whom nothing is known.
 pub(crate) const RATING_UNKNOWN: i32 = 1500;
+
+/// Set in the matchmaker's numbers for tickets of other lobbies.
+const OTHER: u64 = 1 << 63;
 
 /// A player on a ticket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +28,35 @@ pub(crate) struct Ticket {
     /// Since when it waits; kept when a match falls through.
     pub(crate) queued_ms: u64,
     state: State,
+}
+
+/// A ticket of another lobby that waits, as it is offered to all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OtherTicket {
+    pub(crate) lobby: LobbyName,
+    /// Its number at its lobby.
+    pub(crate) id: u64,
+    pub(crate) players: Vec<u64>,
+    pub(crate) rating: i32,
+    pub(crate) queued_ms: u64,
+}
+
+/// A ticket of a match.
+#[derive(Debug, Clone)]
+pub(crate) enum Part {
+    /// Of this lobby, and marked.
+    Own(Ticket),
+    /// Of another, which has to be asked.
+    Other(OtherTicket),
+}
+
+impl Part {
+    pub(crate) fn own(&self) -> Option<&Ticket> {
+        match self {
+            Self::Own(ticket) => Some(ticket),
+            Self::Other(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,17 +166,18 @@ impl Queue {
         gone.len()
     }
 
-    /// Makes the matches of a mode and marks their tickets, all of a match or none.
+    /// Makes the matches of a mode out of its tickets and those of other lobbies. Its own are marked, all of a match
+    /// or none.
     pub(crate) fn make_matches(
         &mut self,
         mode: usize,
         rules: &matchmaker::Rules,
+        others: &[OtherTicket],
         now_ms: u64,
-    ) -> Vec<Vec<Vec<Ticket>>> {
-        let waiting: Vec<matchmaker::Ticket> = self
-            .tickets
-            .values()
-            .filter(|ticket| ticket.mode == mode && ticket.state == State::Waiting)
+    ) -> Vec<Vec<Vec<Part>>> {
+        let own =
+            self.tickets.values().filter(|ticket| ticket.mode == mode && ticket.state == State::Waiting);
+        let mut waiting: Vec<matchmaker::Ticket> = own
             .map(|ticket| matchmaker::Ticket {
                 id: ticket.id,
                 players: ticket.members.iter().map(|member| member.player).collect(),
@@ -151,10 +185,25 @@ impl Queue {
                 queued_ms: ticket.queued_ms,
             })
             .collect();
+        // Who comes back at another lobby may still be on a ticket at the first.
+        let mut seen: HashSet<u64> = self.by_player.keys().copied().collect();
+        for (other, index) in others.iter().zip(0_u64..) {
+            if !other.players.is_empty() && other.players.iter().all(|player| seen.insert(*player)) {
+                waiting.push(matchmaker::Ticket {
+                    id: OTHER | index,
+                    players: other.players.clone(),
+                    rating: other.rating,
+                    queued_ms: other.queued_ms,
+                });
+            }
+        }
         let mut take = |id: u64| {
+            if let Some(other) = (id & OTHER != 0).then(|| others.get((id & !OTHER) as usize)).flatten() {
+                return Part::Other(other.clone());
+            }
             let ticket = self.tickets.get_mut(&id).expect("the matchmaker answers the tickets it was given");
             ticket.state = State::Matched;
-            ticket.clone()
+            Part::Own(ticket.clone())
         };
         matchmaker::make_matches(&waiting, rules, now_ms)
             .into_iter()
@@ -162,6 +211,28 @@ impl Queue {
                 made.teams.into_iter().map(|team| team.into_iter().map(&mut take).collect()).collect()
             })
             .collect()
+    }
+
+    /// The tickets that wait for a match.
+    pub(crate) fn offered(&self) -> impl Iterator<Item = &Ticket> {
+        self.tickets.values().filter(|ticket| ticket.state == State::Waiting)
+    }
+
+    /// Holds tickets for a match that another lobby makes, if all of them wait in this mode; otherwise none.
+    pub(crate) fn hold(&mut self, mode: usize, ids: &[u64]) -> Option<Vec<Ticket>> {
+        let waits = |id: &u64| {
+            self.tickets.get(id).is_some_and(|ticket| ticket.mode == mode && ticket.state == State::Waiting)
+        };
+        if ids.is_empty() || !ids.iter().all(waits) {
+            return None;
+        }
+        let mut held = Vec::with_capacity(ids.len());
+        for id in ids {
+            let ticket = self.tickets.get_mut(id)?;
+            ticket.state = State::Matched;
+            held.push(ticket.clone());
+        }
+        Some(held)
     }
 
     /// A placed ticket is done.
@@ -198,13 +269,25 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use super::{Member, Queue, QueueError};
+    use super::{Member, OtherTicket, Part, Queue, QueueError, Ticket};
     use crate::matchmaker::Rules;
 
     const DUEL: Rules = Rules { teams: 2, seats_per_team: 1, bots_after_ms: None };
 
     fn member(player: u64) -> Vec<Member> {
         vec![Member { player, name: String::new(), loadout: 0 }]
+    }
+
+    fn alone(queue: &mut Queue, now_ms: u64) -> Vec<Vec<Ticket>> {
+        let made = queue.make_matches(0, &DUEL, &[], now_ms).into_iter();
+        made.map(|teams| teams.into_iter().flatten().map(own).collect()).collect()
+    }
+
+    fn own(part: Part) -> Ticket {
+        match part {
+            Part::Own(ticket) => ticket,
+            Part::Other(other) => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -225,18 +308,18 @@ mod tests {
         for player in 1..=2 {
             queue.add(0, member(player), 5).unwrap();
         }
-        let made = queue.make_matches(0, &DUEL, 10);
+        let made = alone(&mut queue, 10);
         assert_eq!(made.len(), 1);
         assert_eq!(queue.cancel(1), Err(QueueError::AlreadyMatched));
-        assert!(queue.make_matches(0, &DUEL, 10).is_empty());
-        for ticket in made[0].iter().flatten() {
+        assert!(alone(&mut queue, 10).is_empty());
+        for ticket in &made[0] {
             queue.give_back(ticket.id, true, 20);
         }
         queue.add(0, member(3), 19).unwrap();
-        let again = queue.make_matches(0, &DUEL, 30);
-        let players: Vec<_> = again[0].iter().flatten().map(|ticket| ticket.members[0].player).collect();
+        let again = alone(&mut queue, 30);
+        let players: Vec<_> = again[0].iter().map(|ticket| ticket.members[0].player).collect();
         assert_eq!(players, [1, 2], "older than the one that came meanwhile");
-        assert!(again[0].iter().flatten().all(|ticket| ticket.queued_ms == 5));
+        assert!(again[0].iter().all(|ticket| ticket.queued_ms == 5));
     }
 
     #[test]
@@ -246,7 +329,7 @@ mod tests {
             queue.add(0, member(player), 0).unwrap();
         }
         queue.leave(1, 100);
-        assert!(queue.make_matches(0, &DUEL, 110).is_empty());
+        assert!(alone(&mut queue, 110).is_empty());
         assert_eq!(queue.drop_absent(99), 0);
         queue.come_back(1);
         assert_eq!(queue.drop_absent(100), 0);
@@ -254,5 +337,40 @@ mod tests {
         assert_eq!(queue.drop_absent(200), 1);
         assert!(!queue.has(1));
         assert!(queue.has(2));
+    }
+
+    #[test]
+    fn tickets_of_another_lobby_are_matched_by_age_and_a_player_only_once() {
+        let mut queue = Queue::new(9);
+        queue.add(0, member(1), 50).unwrap();
+        let other = |id, player, queued_ms| OtherTicket {
+            lobby: "other".try_into().unwrap(),
+            id,
+            players: vec![player],
+            rating: 1_500,
+            queued_ms,
+        };
+        let none = OtherTicket { players: vec![], ..other(9, 0, 0) };
+        let others = [none, other(1, 1, 0), other(2, 2, 60), other(3, 2, 61), other(4, 3, 40)];
+        let made = queue.make_matches(0, &DUEL, &others, 100);
+        let parts: Vec<_> = made.into_iter().flatten().flatten().collect();
+        let [Part::Other(older), Part::Own(ticket)] = &parts[..] else { panic!("{parts:?}") };
+        assert_eq!((older.id, ticket.members[0].player), (4, 1), "the oldest two of different players");
+        assert_eq!(queue.offered().count(), 0);
+    }
+
+    #[test]
+    fn tickets_are_held_for_another_lobby_all_or_none() {
+        let mut queue = Queue::new(9);
+        let ids: Vec<_> = (1..=3).map(|player| queue.add(0, member(player), 0).unwrap()).collect();
+        assert!(queue.hold(1, &ids[..2]).is_none(), "another mode");
+        assert!(queue.hold(0, &[]).is_none());
+        assert!(queue.hold(0, &[ids[0], 99]).is_none());
+        assert_eq!(queue.offered().count(), 3);
+        assert_eq!(queue.hold(0, &ids[..2]).unwrap().len(), 2);
+        assert!(queue.hold(0, &ids[1..]).is_none(), "one of them is held");
+        assert_eq!(queue.offered().count(), 1);
+        queue.give_back(ids[0], true, 5);
+        assert_eq!(queue.offered().count(), 2);
     }
 }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use tiltyard_api::{BattleOver, Ended, GateMessage, Hex64};
 use tiltyard_cluster::control::{BattleEnd, LobbyHandler, SettleAnswer, Settlement};
 
+use crate::board::Letter;
 use crate::house::House;
 use crate::store::{BattleResult, BattleRow, Settled};
 
@@ -62,7 +63,10 @@ fn announce(house: &House, row: &BattleRow, settlement: &Settlement) {
         final_hash: Hex64(settlement.final_hash),
     };
     house.end_battle(row.battle);
-    for seat in row.humans() {
-        house.tell(seat.player, GateMessage::BattleOver(over.clone()));
+    let players: Vec<_> = row.humans().map(|seat| seat.player).collect();
+    for player in &players {
+        house.tell(*player, GateMessage::BattleOver(over.clone()));
     }
+    let players = players.try_into().expect("a mode has at most 1,024 seats");
+    house.desk().send_all(&Letter::Over { over, players });
 }

@@ -34,17 +34,36 @@ impl Origin {
         })
     }
 
+    pub(crate) fn address(self) -> IpAddr {
+        self.0
+    }
+
     pub(crate) fn is_loopback(self) -> bool {
         self.0.is_loopback()
     }
 }
 
 /// What is limited by address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wish {
     Login,
     FreshBattle,
     Ticket,
+}
+
+impl Wish {
+    /// The wish as other lobbies are told of it.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Login => 0,
+            Self::FreshBattle => 1,
+            Self::Ticket => 2,
+        }
+    }
+
+    pub(crate) fn of_number(number: u8) -> Option<Self> {
+        [Self::Login, Self::FreshBattle, Self::Ticket].into_iter().find(|wish| wish.number() == number)
+    }
 }
 
 /// The share of an address.
@@ -90,6 +109,22 @@ impl Shares {
                 Ok(())
             }
             wait => Err(wait),
+        }
+    }
+
+    /// Takes what another lobby let an address have; never more than all that a bucket holds.
+    pub(crate) fn take_elsewhere(
+        &mut self,
+        limits: &GateLimits,
+        origin: Origin,
+        wish: Wish,
+        count: u32,
+        now: Instant,
+    ) {
+        for _ in 0..count {
+            if self.take(limits, origin, wish, now).is_err() {
+                return;
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! settle over authenticated calls on sockets. The directory is in memory unless the configuration names etcd, the
 //! store is in memory or in a file beside unless it names MongoDB.
 
+mod board;
 mod directory;
 mod plan;
 mod status;
@@ -25,6 +26,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::live;
 
+pub(crate) use self::board::board;
 pub use self::directory::open_directory;
 pub use self::plan::Plan;
 pub(crate) use self::plan::{control_keys, gate_config, gate_limits, node_config, token_key};

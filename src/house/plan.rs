@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::exit::Usage;
 use crate::keys::{ClusterKeys, MasterKey, Secret};
 
+use super::board::board;
 use super::store::StorePlace;
 
 /// What a battle is expected to use of a node's tick budget, in thousandths, until the node reports what it does.
@@ -162,6 +163,7 @@ impl Plan {
         };
         Ok(LobbyConfig {
             id: NodeId::parse("lobby-1").expect("letters, a dash and a digit are a name"),
+            board: board(config)?,
             instance: u64::from_le_bytes(system_random()),
             program: crate::BUILD.to_owned(),
             gate: Some(config.gate.listen),

@@ -311,7 +311,11 @@ fn a_killed_house_ends_its_battles_when_it_is_up_again_on_real_sockets() {
 #[test]
 fn services_that_this_build_has_not_are_refused_by_name() {
     let program = Program::new();
-    let built = [("etcd", cfg!(feature = "etcd")), ("redis", false), ("mongodb", cfg!(feature = "mongodb"))];
+    let built = [
+        ("etcd", cfg!(feature = "etcd")),
+        ("redis", cfg!(feature = "redis")),
+        ("mongodb", cfg!(feature = "mongodb")),
+    ];
     for (service, _) in built.into_iter().filter(|(_, built)| !built) {
         let (code, object) = program.json(&format!("up --{service} url"));
         assert_eq!(code, 2);

@@ -15,6 +15,7 @@ use tiltyard_cluster::directory::{Directory, MemoryDirectory};
 use tiltyard_cluster::node::{Keyspace, Load, NodeRecord, Registration, RegistrationConfig, ViewConfig};
 use tiltyard_cluster::testing::DirectCalls;
 use tiltyard_cluster::{BattleId, Clock, Epoch, NodeId};
+use tiltyard_lobby::board::MemoryBoard;
 use tiltyard_lobby::store::{BattleRow, EmbeddedStore, Store};
 use tiltyard_lobby::testing::{LocalClient, LocalLobby};
 use tiltyard_lobby::{GateLimits, LobbyConfig, MasterKeys, ModeConfig, Waits};
@@ -141,6 +142,7 @@ pub(crate) fn config() -> LobbyConfig {
         ],
         gate_limits: GateLimits::default(),
         waits: Waits::default(),
+        board: Arc::new(MemoryBoard::default()),
         registration: RegistrationConfig::default(),
         view: ViewConfig::default(),
     }

@@ -9,5 +9,10 @@ mod house;
 #[cfg(feature = "mongodb")]
 mod mongo;
 mod placement;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "redis")]
+mod relay;
 mod sessions;
 mod shares;
+mod sharing;
