@@ -73,7 +73,7 @@ impl Placed {
     }
 }
 
-/// A node that takes battles while it has seats. It never gives one twice.
+/// A node that takes battles while it has seats. Asked again for one it gives the same answer.
 struct Host {
     record: NodeRecord,
     battles: Mutex<BTreeMap<BattleId, u32>>,
@@ -102,7 +102,8 @@ impl NodeHandler for Host {
     async fn reserve(&self, reservation: Reservation) -> ReserveAnswer {
         let mut battles = self.battles.lock().expect("nobody panics while holding it");
         let seats = reservation.seats.len() as u32;
-        if battles.values().sum::<u32>() + seats > self.seats_max {
+        let here = battles.contains_key(&reservation.battle);
+        if !here && battles.values().sum::<u32>() + seats > self.seats_max {
             return ReserveAnswer::Refused(Refusal::Full);
         }
         battles.insert(reservation.battle, seats);
@@ -145,8 +146,7 @@ impl Lobby {
         while asked.len() < NODES_ASKED_MAX {
             let refusals = asked.len() as u64;
             let Some(node) = self.pick_and_charge(&demand, &asked) else { break };
-            let answer = self.calls.reserve(&node.peer(), &reservation(battle)).await;
-            match answer.expect("nodes answer here") {
+            match self.reserve(&node, battle).await {
                 ReserveAnswer::Reserved { .. } => {
                     if let Some(claims) = &self.claims {
                         claims.claim_first(battle, node.id).await.expect("nobody else claims it");
@@ -160,6 +160,15 @@ impl Lobby {
             }
         }
         (Outcome::NoNode, asked.len() as u64)
+    }
+
+    /// Asks again when an answer was too late, as it may be on a busy machine.
+    async fn reserve(&self, node: &NodeRecord, battle: BattleId) -> ReserveAnswer {
+        loop {
+            if let Ok(answer) = self.calls.reserve(&node.peer(), &reservation(battle)).await {
+                return answer;
+            }
+        }
     }
 
     fn pick_and_charge(&self, demand: &Demand, asked: &[NodeId]) -> Option<NodeRecord> {
