@@ -110,7 +110,7 @@ pub enum Letter {
     Asked {
         /// The address.
         origin: std::net::IpAddr,
-        /// Which kind of wish, as [`crate::shares`] counts them.
+        /// Which kind of wish: 0 a login, 1 a fresh battle, 2 a ticket.
         wish: u8,
         /// How often.
         count: u32,
