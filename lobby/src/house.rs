@@ -382,7 +382,7 @@ impl House {
 
     /// Takes wishes that another lobby granted out of their address's bucket here.
     pub(crate) fn charge_elsewhere(&self, origin: Origin, wish: Wish, count: u32) {
-        self.shares().take_elsewhere(&self.config.gate_limits, origin, wish, count, Instant::now());
+        self.shares().take_elsewhere(&self.limits(), origin, wish, count, Instant::now());
     }
 
     pub(crate) fn cancel(&self, player: &Player) -> Result<u64, Refused> {
