@@ -1,6 +1,6 @@
 //! `tiltyard token`: gets, shows and judges battle tokens.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{OpenOptions, Permissions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use tiltyard_battle::open_regular;
 use tiltyard_client::{LobbyError, LobbySession, LobbySettings};
 use tiltyard_engine::{Game, Registry};
 use tiltyard_netcode::token::{Claims, Role, TokenError, TokenFile, TokenPublic, inspect, open};
@@ -154,8 +155,8 @@ pub(crate) fn gate_of(flag: Option<&str>, config: &Config) -> Result<String, Usa
 /// Reads a token file with suspicion.
 pub(crate) fn read(path: &Path) -> anyhow::Result<TokenFile> {
     let shown = || path.display().to_string();
-    let file = File::open(path).with_context(shown)?;
-    // A device has no length that could be asked first.
+    let file = open_regular(path).with_context(shown)?;
+    // It may grow meanwhile.
     let mut text = String::new();
     let length = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).with_context(shown)?;
     anyhow::ensure!(length as u64 <= FILE_BYTES_MAX, "{}: too long for a token file", shown());
@@ -348,8 +349,13 @@ mod tests {
     }
 
     #[test]
-    fn a_token_file_is_read_to_its_bound_whatever_it_is() {
+    fn a_token_file_is_a_regular_file_and_read_to_its_bound() {
         let error = read(Path::new("/dev/zero")).unwrap_err();
+        assert!(format!("{error:#}").contains("no regular file"), "{error:#}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("long.token");
+        std::fs::write(&path, vec![b'#'; FILE_BYTES_MAX as usize + 1]).unwrap();
+        let error = read(&path).unwrap_err();
         assert!(error.to_string().contains("too long"), "{error:#}");
     }
 

@@ -13,6 +13,8 @@ use tiltyard_cluster::NodeId;
 use tiltyard_netcode::system_random;
 use tiltyard_replay::Signer;
 
+use crate::regular::open_regular;
+
 /// What the file of a public key ends in, instead of the private one's `key`.
 pub const PUBLIC_KEY_EXTENSION: &str = "pub";
 
@@ -52,7 +54,7 @@ pub enum IdentityError {
 /// If the file is there and is no key or open to others, or if one cannot be made.
 pub(crate) fn signer(path: &Path, node: &NodeId) -> Result<Signer, IdentityError> {
     let failed = |error| IdentityError::Io { path: path.to_owned(), error };
-    let seed = match File::open(path) {
+    let seed = match open_regular(path) {
         Ok(file) => read(file, path)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(path).map_err(failed)?,
         Err(error) => return Err(failed(error)),
@@ -148,5 +150,9 @@ mod tests {
         fs::write(path.with_extension("new"), "half a k").unwrap();
         fs::remove_file(&path).unwrap();
         signer(&path, &node).unwrap();
+        for file in [Path::new("/dev/null"), folder.path()] {
+            let error = signer(file, &node).unwrap_err().to_string();
+            assert_eq!(error, format!("{}: this is no regular file", file.display()));
+        }
     }
 }

@@ -46,6 +46,7 @@ mod placement;
 mod recorder;
 mod recording;
 mod recovery;
+mod regular;
 mod room;
 mod seats;
 mod settle;
@@ -63,6 +64,7 @@ pub use recorder::SEAL_EXTENSION;
 pub use recording::{
     QUEUE_MAX, REPORTS_MAX, Recorder, RecorderHandle, RecordingCounters, RoomRecording, Then,
 };
+pub use regular::open_regular;
 pub use room::{Room, RoomCounters, RoomEnd, RoomSettings};
 pub use seats::Client;
 pub use worker::{EndedBattle, Worker};

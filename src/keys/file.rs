@@ -5,6 +5,8 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use tiltyard_battle::open_regular;
+
 use super::{ClusterKeys, MalformedKeys, Secret};
 use crate::config::Config;
 use crate::config::open_to_others;
@@ -119,7 +121,7 @@ fn read_secret_text(path: &Path) -> Result<String, KeysError> {
         io::ErrorKind::NotFound => KeysError::Missing { path: path.to_owned() },
         _ => KeysError::Io { path: path.to_owned(), source },
     };
-    let file = File::open(path).map_err(failed)?;
+    let file = open_regular(path).map_err(failed)?;
     if let Some(mode) = open_to_others(path) {
         return Err(KeysError::Exposed { path: path.to_owned(), mode });
     }

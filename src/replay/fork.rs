@@ -146,7 +146,7 @@ fn read_inputs<G: Game>(args: &ForkArgs, seats: usize) -> anyhow::Result<Inputs<
     if !args.seats.is_empty() {
         return Err(Usage("--seat goes with --inputs bots; a file names its seats itself".to_owned()).into());
     }
-    let file = File::open(&args.inputs).with_context(|| args.inputs.clone())?;
+    let file = open(Path::new(&args.inputs))?;
     let lines = read_lines::<G>(BufReader::new(file), args.at, seats)
         .map_err(|error| Usage(format!("{}: {error:#}", args.inputs)))?;
     let mut rest = lines.into_iter();

@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::deck::{Ask, Deck, Speed};
 use super::film::Film;
 use super::frame::{Foot, draw};
+use super::open::open;
 use crate::exit::{Exit, Usage};
 use crate::output::Output;
 use crate::play::{Said, Screen, read, understand};
@@ -124,7 +125,7 @@ impl<'a, G: Game> Watch<'a, G> {
     /// It cannot be opened or computed, or has no such seat.
     pub(super) fn open(output: Output, path: &'a Path, args: &'a ViewArgs) -> anyhow::Result<Self> {
         let named = || path.display().to_string();
-        let film = Film::<G, _>::open(File::open(path).with_context(named)?).with_context(named)?;
+        let film = Film::<G, _>::open(open(path)?).with_context(named)?;
         let seats = film.battle().spec().roster.len();
         let mut deck = Deck::new(film.first(), film.last(), film.rate_hz(), seats as u16);
         deck.speed = args.speed;

@@ -332,7 +332,10 @@ fn an_audit_holds_a_recording_against_its_seal() {
 #[test]
 fn pipes_and_devices_are_no_recordings() {
     let program = Program::new();
-    let made = std::process::Command::new("mkfifo").arg(program.path().join("pipe.replay")).status();
+    let made = std::process::Command::new("mkfifo")
+        .args(["-m", "600"])
+        .arg(program.path().join("pipe.replay"))
+        .status();
     assert!(made.expect("mkfifo runs").success());
     for file in ["pipe.replay", "/dev/zero"] {
         for line in [format!("verify {file}"), format!("info {file}"), format!("seek --tick 1 {file}")] {
@@ -341,6 +344,18 @@ fn pipes_and_devices_are_no_recordings() {
             assert_eq!(code, 1);
             assert!(error.is_some_and(|error| error.contains("no regular file")), "{line}: {object}");
         }
+    }
+    fs::write(program.path().join("a.replay"), recording()).expect("written");
+    for (line, code) in [
+        ("replay play --text pipe.replay", 1),
+        ("replay follow pipe.replay", 1),
+        ("replay fork a.replay --at 10 --inputs pipe.replay --out x.replay", 1),
+        ("token show pipe.replay", 1),
+        ("config print --config pipe.replay", 2),
+        ("keys rotate --set keys.file=pipe.replay", 1),
+    ] {
+        let (exit, object) = program.json(line);
+        assert!(exit == code && object.to_string().contains("no regular file"), "{line}: {exit} {object}");
     }
 }
 
