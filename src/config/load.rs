@@ -11,8 +11,9 @@ use tiltyard_battle::open_regular;
 use toml_edit::{Document, Item};
 
 use super::problem::{Problem, Problems, Source, nearest};
+use super::service::ServiceUrl;
 use super::settings::{Config, SECTIONS, SETTINGS, Setting};
-use super::value::Raw;
+use super::value::{Raw, Value as _};
 
 /// The file that is read when none is named; it may be missing.
 pub const FILE_DEFAULT: &str = "tiltyard.toml";
@@ -22,6 +23,8 @@ pub const FILE_VARIABLE: &str = "TILTYARD_CONFIG";
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Permission bits that open a file to everybody on the machine, for reading or writing.
 const OPEN_TO_OTHERS: u32 = 0o006;
+/// Those that open it to its group.
+const OPEN_TO_THE_GROUP: u32 = 0o060;
 
 /// A value given by a flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +111,7 @@ impl Sources {
         loading.check_addresses();
         loading.check_advertised();
         loading.check_secret_files();
+        loading.check_passwords();
         if let Some(modes) = &self.modes {
             loading.check_modes(modes);
         }
@@ -316,6 +320,27 @@ impl Loading {
         }
     }
 
+    /// A file in which a password stands is for its owner alone.
+    fn check_passwords(&mut self) {
+        let in_member = |url: &String| ServiceUrl::from_text(url).is_some_and(|url| url.has_password());
+        let held = [
+            ("cluster.etcd", self.config.cluster.etcd.iter().any(in_member)),
+            ("store.mongodb", self.config.store.mongodb.has_password()),
+            ("queue.redis", self.config.queue.redis.has_password()),
+        ];
+        for (key, _) in held.into_iter().filter(|(_, is_held)| *is_held) {
+            let source = self.source_of(key);
+            let Source::File { path, .. } = &source else { continue };
+            if let Some(mode) = mode_with(path, OPEN_TO_OTHERS | OPEN_TO_THE_GROUP) {
+                let path = path.display();
+                let message = format!(
+                    "{path} holds a password and others may open it (mode {mode:03o}); run: chmod 600 {path}"
+                );
+                self.problem(source, Some(key), message);
+            }
+        }
+    }
+
     fn source_of(&self, key: &str) -> Source {
         let index = SETTINGS.iter().position(|setting| setting.key == key).expect("the key is one of ours");
         self.sources[index].clone()
@@ -325,8 +350,13 @@ impl Loading {
 /// The permission bits of a file that others than its owner and group may open; none when they may not, or when
 /// there is no such file.
 pub(crate) fn open_to_others(path: &Path) -> Option<u32> {
+    mode_with(path, OPEN_TO_OTHERS)
+}
+
+/// The permission bits of a file that has one of `bits`.
+fn mode_with(path: &Path, bits: u32) -> Option<u32> {
     let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
-    (mode & OPEN_TO_OTHERS != 0).then_some(mode)
+    (mode & bits != 0).then_some(mode)
 }
 
 fn is_ours(variable: &str) -> bool {

@@ -19,6 +19,11 @@ impl ServiceUrl {
         !self.0.is_empty()
     }
 
+    /// Whether it holds a password.
+    pub fn has_password(&self) -> bool {
+        self.to_string() != self.0
+    }
+
     /// The address with its password.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -89,6 +94,7 @@ mod tests {
                 (text, shown.into(), shown.into())
             );
             assert_eq!(url.to_toml().as_str(), Some(shown));
+            assert_eq!(url.has_password(), text != shown);
         }
         assert_eq!(
             ServiceUrl::from_text("mongodb://ada:***@host"),

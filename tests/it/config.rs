@@ -233,6 +233,28 @@ fn a_secret_file_that_everybody_may_read_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_file_with_a_password_that_others_may_read_is_refused_with_its_place() {
+    let case =
+        Case::new("[store]\nmongodb = \"mongodb://ada:secret@host\"\n[queue]\nredis = \"redis://host\"\n");
+    let path = case.folder.path().join("t.toml");
+    let set_mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("mode is set");
+    set_mode(0o600);
+    assert!(case.load().is_ok());
+    for mode in [0o640, 0o604] {
+        set_mode(mode);
+        let expected = format!(
+            "t.toml:2:1: store.mongodb: t.toml holds a password and others may open it (mode {mode:o}); \
+             run: chmod 600 t.toml"
+        );
+        assert_eq!(case.problems(), [expected]);
+    }
+    let member = Case::new("[cluster]\netcd = [\"http://a:1\", \"http://ada:secret@b:1\"]\n");
+    assert!(member.problems()[0].starts_with("t.toml:2:1: cluster.etcd: t.toml holds a password"));
+    let elsewhere = Case::new("").variable("TILTYARD_QUEUE_REDIS", "redis://:secret@host");
+    assert!(elsewhere.load().is_ok());
+}
+
+#[test]
 fn the_printed_file_reads_back_and_says_where_values_came_from() {
     let case = Case::new("seed = 3\nqueue.modes = [\"skirmish\", \"duel\"]\n")
         .variable("TILTYARD_LOG", "debug")
