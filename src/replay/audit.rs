@@ -1,13 +1,13 @@
 //! `replay audit`: whether a recording is what its node signed, whole, and what the rules make of it.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
-use tiltyard_battle::{PUBLIC_KEY_EXTENSION, SEAL_EXTENSION, parse_key};
+use tiltyard_battle::{PUBLIC_KEY_EXTENSION, SEAL_EXTENSION, open_regular, parse_key};
 use tiltyard_engine::{Game, Outcome};
 use tiltyard_replay::{OnDamage, Recording, SEAL_BYTES_MAX, Statement, Verdict};
 
@@ -59,11 +59,15 @@ pub(super) fn run<G: Game>(output: Output, config: &Config, args: &AuditArgs) ->
         let audited = Audited::of::<G>(path, &known);
         sound &= audited.is_sound();
         let word = |held: bool| if held { "holds" } else { "DOES NOT" }.to_owned();
-        let signer = audited.sealed.as_ref().map_or("NOBODY KNOWN", |(_, signer)| signer);
+        let (signer, same_file) = match &audited.sealed {
+            Ok((_, signer)) => (signer.as_str(), word(audited.is_same_file())),
+            Err(seal) if seal.is_missing => ("no seal", "no seal".to_owned()),
+            Err(_) => ("NOBODY KNOWN", word(false)),
+        };
         table.row([
             path.display().to_string(),
             signer.to_owned(),
-            word(audited.is_same_file()),
+            same_file,
             word(audited.checked.is_verified()),
         ]);
         objects.push(audited.to_json());
@@ -85,10 +89,17 @@ pub(super) fn run<G: Game>(output: Output, config: &Config, args: &AuditArgs) ->
     Ok(if sound { Exit::Fine } else { Exit::Failed })
 }
 
+/// Why there is nothing signed that counts.
+struct BadSeal {
+    /// There is no seal at all, as of a recording that a node did not close.
+    is_missing: bool,
+    text: String,
+}
+
 struct Audited {
     checked: Checked,
     /// What was signed, and by whom.
-    sealed: Result<(Statement, String), String>,
+    sealed: Result<(Statement, String), BadSeal>,
     /// What of the recording is not what was signed.
     contradiction: Option<&'static str>,
 }
@@ -112,6 +123,15 @@ impl Audited {
         self.is_same_file() && self.checked.is_verified()
     }
 
+    /// All of it in words.
+    fn verdict(&self) -> &'static str {
+        match &self.sealed {
+            Err(seal) if seal.is_missing => "no seal",
+            _ if self.is_sound() => "sound",
+            _ => "not sound",
+        }
+    }
+
     fn to_json(&self) -> Value {
         let mut object = self.checked.to_json();
         let sealed = self.sealed.as_ref().ok();
@@ -119,6 +139,7 @@ impl Audited {
         object["signed_by"] = sealed.map(|(_, signer)| signer.clone()).into();
         object["same_file"] = self.is_same_file().into();
         object["sound"] = self.is_sound().into();
+        object["verdict"] = self.verdict().into();
         object["signed"] = sealed.map_or(Value::Null, |(statement, _)| {
             json!({
                 "battle": hex(&statement.battle.to_be_bytes()),
@@ -130,7 +151,7 @@ impl Audited {
                 "outcome": Outcome::parse(&statement.outcome).as_ref().map(info::outcome_to_json),
             })
         });
-        let seal = self.sealed.as_ref().err().cloned();
+        let seal = self.sealed.as_ref().err().map(|seal| seal.text.clone());
         let contradiction = self.contradiction.map(|what| format!("its {what} is not what was signed"));
         if let Some(error) = seal.or(contradiction).or_else(|| self.checked.remark()) {
             object["error"] = error.into();
@@ -172,16 +193,18 @@ fn read_keys(path: &Path, known: &mut Known) -> anyhow::Result<()> {
 }
 
 /// What the seal beside a recording says, and whose it is.
-fn read_seal(path: &Path, known: &Known) -> Result<(Statement, String), String> {
+fn read_seal(path: &Path, known: &Known) -> Result<(Statement, String), BadSeal> {
     let path = path.with_extension(SEAL_EXTENSION);
     let mut bytes = Vec::new();
-    let file = open(&path).map_err(|error| format!("seal {error:#}"))?;
+    let bad = |what: String| BadSeal { is_missing: false, text: format!("seal {}: {what}", path.display()) };
+    let file = open_regular(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => BadSeal { is_missing: true, text: format!("no seal {}", path.display()) },
+        _ => bad(error.to_string()),
+    })?;
     let read = file.take(SEAL_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(|error| format!("seal {}: {error}", path.display()))?;
-    let (statement, key) =
-        Statement::open(&bytes).map_err(|error| format!("seal {}: {error}", path.display()))?;
-    let unknown =
-        || format!("seal {}: signed with {}, which is no key of a known node", path.display(), hex(&key));
+    read.map_err(|error| bad(error.to_string()))?;
+    let (statement, key) = Statement::open(&bytes).map_err(|error| bad(error.to_string()))?;
+    let unknown = || bad(format!("signed with {}, which is no key of a known node", hex(&key)));
     Ok((statement, known.get(&key).ok_or_else(unknown)?.clone()))
 }
 

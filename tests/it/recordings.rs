@@ -326,6 +326,9 @@ fn an_audit_holds_a_recording_against_its_seal() {
     fs::remove_file(program.path().join("a.seal")).expect("it is there");
     let (code, object) = program.json(&format!("replay audit --key {key} a.replay"));
     assert!(code == 1 && object["files"][0]["error"].as_str().is_some_and(|error| error.contains("a.seal")));
+    assert_eq!(object["files"][0]["verdict"], "no seal", "{object}");
+    let (code, out, _) = program.person(&format!("replay audit --key {key} a.replay"));
+    assert!(code == 1 && out.contains("no seal") && !out.contains("NOBODY KNOWN"), "{out}");
     assert_eq!(program.json("replay audit --key 12 a.replay").0, 2);
 }
 
