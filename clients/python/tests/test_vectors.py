@@ -2,6 +2,9 @@
 
 import pathlib
 import struct
+import subprocess
+import sys
+import tempfile
 import unittest
 
 from tiltyard_client import crypto, game, messages, session
@@ -71,9 +74,23 @@ class Handshake(unittest.TestCase):
         text = f"tiltyard-token 1\n# mine\ntoken {NET['token'].hex()}\nsecret {bytes(32).hex()}\naddress [::1]:7\n"
         file = session.TokenFile(text)
         self.assertEqual((file.token, file.addresses), (NET["token"], [("::1", 7)]))
-        for broken in ["", "tiltyard-token 2\n", text.replace("secret", "sekret"), text[:100]]:
+        for broken in ["", "tiltyard-token 2\n", text.replace("secret", "sekret"), text[:100]] + [
+            text.replace(":7", port) for port in [":0", ":65536", ":x", "x:7"]
+        ]:
             with self.assertRaises(ValueError):
                 session.TokenFile(broken)
+
+    def test_a_token_file_that_is_none_ends_the_program_with_one_line(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "t.token"
+            for content in [None, b"no token", b"\xff\xfe", b"tiltyard-token 1\ntoken xx\n"]:
+                if content is not None:
+                    path.write_bytes(content)
+                command = [sys.executable, "-m", "tiltyard_client", str(path)]
+                run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "clients/python")
+                self.assertEqual((run.returncode, run.stdout), (1, ""))
+                self.assertEqual(len(run.stderr.splitlines()), 1, run.stderr)
+                self.assertTrue(run.stderr.startswith(f"{path}: "), run.stderr)
 
 
 class Messages(unittest.TestCase):

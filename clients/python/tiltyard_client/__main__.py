@@ -145,9 +145,8 @@ def decide(layout, tick):
     return record.pack([wishes.get(field.name, 0) for field in record.elements])
 
 
-def play(arguments):
+def play(arguments, file):
     layout = game.Layout(arguments.layout.read_text())
-    file = TokenFile(arguments.token.read_text())
     address = file.addresses[0]
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as udp:
@@ -184,6 +183,16 @@ def play(arguments):
     return session, player
 
 
+def read_token(path):
+    """The token file, or the end of the program with one line that says why not."""
+    try:
+        return TokenFile(path.read_text())
+    except OSError as error:
+        sys.exit(f"{path}: {error.strerror}")
+    except ValueError as error:
+        sys.exit(f"{path}: {error}")
+
+
 def main():
     parser = argparse.ArgumentParser(prog="tiltyard_client", description=__doc__.splitlines()[0])
     parser.add_argument("token", type=pathlib.Path, help="a token file, as `tiltyard token issue` writes it")
@@ -192,7 +201,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=10, help="leave after so long")
     parser.add_argument("--layout", type=pathlib.Path, default=LAYOUT, help="what `tiltyard layout` prints for the game")
     arguments = parser.parse_args()
-    session, player = play(arguments)
+    session, player = play(arguments, read_token(arguments.token))
     result = {
         "joined": session.accepted is not None,
         "closed": session.closed,

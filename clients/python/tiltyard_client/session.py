@@ -1,6 +1,7 @@
 """A session with a battle node: token file, handshake, sealed packets, both lanes. It has no socket and no clock: bytes
 and milliseconds come in, datagrams come out."""
 
+import ipaddress
 import os
 import struct
 
@@ -60,7 +61,10 @@ class TokenFile:
                 self.secret = bytes.fromhex(value)
             elif word == "address":
                 host, _, port = value.rpartition(":")
-                self.addresses.append((host.strip("[]"), int(port)))
+                address = (str(ipaddress.ip_address(host.strip("[]"))), int(port))
+                if not 0 < address[1] < 65536:
+                    raise ValueError(f"port {port} in a token file")
+                self.addresses.append(address)
             else:
                 raise ValueError(f"{word} in a token file")
         if len(self.token) != 256 or len(self.secret) != 32 or not self.addresses:
