@@ -115,7 +115,7 @@ fn answer<G: Game>(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
         Command::Bench(args) => unless_stopped(output, move || args.run::<G>(output)),
         Command::Soak(args) => args.run::<G>(output),
         Command::Layout(args) => args.run::<G>(output),
-        Command::Netsim(args) => unless_stopped(output, move || args.run::<G>(output)),
+        Command::Netsim(args) => unless_stopped(output, move || args.run::<G>(output, config.battle.rate_hz)),
     }
 }
 

@@ -11,11 +11,11 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 use tiltyard_client::Latencies;
-use tiltyard_engine::{Game, SEATS_MAX};
+use tiltyard_engine::{Game, SEATS_MAX, TickRate};
 
 pub use self::field::{Field, spec_for};
 use self::run::{Figures, Plan};
-use crate::exit::Exit;
+use crate::exit::{Exit, Usage};
 use crate::output::{Output, Table};
 use crate::wishes::{FeedName, LaneName, LinkArgs};
 
@@ -50,12 +50,14 @@ pub(crate) struct NetsimArgs {
 
 impl NetsimArgs {
     /// Simulates and says what came out.
-    pub(crate) fn run<G: Game>(&self, output: Output) -> anyhow::Result<Exit> {
+    pub(crate) fn run<G: Game>(&self, output: Output, rate_hz: u16) -> anyhow::Result<Exit> {
+        let rate = TickRate::new(rate_hz).ok_or_else(|| Usage(format!("battle.rate_hz: {rate_hz}")))?;
         if self.tables {
-            return self.tables::<G>(output);
+            return self.tables::<G>(output, rate);
         }
         let plan = Plan {
             players: self.players,
+            rate,
             link: self.link.link().unwrap_or_default(),
             lane: self.lane.into(),
             feed: self.feed.into(),
@@ -73,9 +75,9 @@ impl NetsimArgs {
         Ok(if figures.is_fine() { Exit::Fine } else { Exit::Failed })
     }
 
-    fn tables<G: Game>(&self, output: Output) -> anyhow::Result<Exit> {
+    fn tables<G: Game>(&self, output: Output, rate: TickRate) -> anyhow::Result<Exit> {
         let bar = output.progress("simulating", tables::CELLS);
-        let cells = tables::run::<G>(self.players, self.minutes, self.seed, || bar.inc(1));
+        let cells = tables::run::<G>(self.players, rate, self.minutes, self.seed, || bar.inc(1));
         bar.finish_and_clear();
         let cells = cells.context("the battle")?;
         output.say(tables::markdown(&cells));
@@ -167,7 +169,8 @@ mod tests {
 
     fn plan(seed: u64) -> Plan {
         let link = LinkConfig { delay_ms: 40, jitter_ms: 20, loss: 500, ..LinkConfig::default() };
-        Plan { players: 4, link, lane: LaneWish::Auto, feed: FeedWish::Mixed, minutes: 1, seed }
+        let rate = TickRate::DEFAULT;
+        Plan { players: 4, rate, link, lane: LaneWish::Auto, feed: FeedWish::Mixed, minutes: 1, seed }
     }
 
     #[test]
@@ -185,6 +188,15 @@ mod tests {
         assert_eq!((&first["desyncs"], &first["ticks"]), (&json!(0), &json!(1800)));
         let age = first["state_age_ms"]["p50"].as_u64().expect("a number");
         assert!((40..200).contains(&age), "{first}");
+    }
+
+    #[test]
+    fn battles_run_at_the_rate_that_is_asked_for() {
+        let plan = Plan { rate: TickRate::new(60).expect("a rate"), ..plan(5) };
+        let figures = object(&plan.run::<Skirmish>(|_| {}).expect("it starts"));
+        assert_eq!((&figures["desyncs"], &figures["ticks"]), (&json!(0), &json!(3600)));
+        let seconds = figures["virtual_seconds"].as_f64().expect("a number");
+        assert!((60.0..75.0).contains(&seconds), "{figures}");
     }
 
     #[test]

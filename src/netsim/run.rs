@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use tiltyard_client::{FeedWish, LaneBytes, Latencies, Pace, PlayerSettings};
-use tiltyard_engine::{Game, StartError, StateHash};
+use tiltyard_engine::{Game, StartError, StateHash, TickRate};
 use tiltyard_netcode::LaneWish;
 use tiltyard_netcode::link::{LinkConfig, LinkStats};
 use tiltyard_replay::Ended;
@@ -17,6 +17,7 @@ const SPARE_MS: u64 = 60_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub(super) players: u16,
+    pub(super) rate: TickRate,
     pub(super) link: LinkConfig,
     pub(super) lane: LaneWish,
     pub(super) feed: FeedWish,
@@ -54,8 +55,7 @@ impl Plan {
     /// Plays battles until the minutes are over; `progress` hears of each virtual second in which one ended.
     pub(super) fn run<G: Game>(&self, mut progress: impl FnMut(u64)) -> Result<Figures, StartError> {
         let (mut figures, began) = (Figures::default(), Instant::now());
-        let probe = spec_for::<G>(self.players, 1, self.seed).terms.rate;
-        let ticks = u64::from(self.minutes) * 60 * u64::from(probe.hz());
+        let ticks = u64::from(self.minutes) * 60 * u64::from(self.rate.hz());
         while figures.ticks < ticks && figures.unfinished == 0 {
             let left = u32::try_from(ticks - figures.ticks).unwrap_or(u32::MAX);
             self.play::<G>(left, &mut figures)?;
@@ -67,7 +67,8 @@ impl Plan {
 
     fn play<G: Game>(&self, ticks: u32, figures: &mut Figures) -> Result<(), StartError> {
         let seed = self.seed.wrapping_add(u64::from(figures.battles));
-        let spec = spec_for::<G>(self.players, ticks, seed);
+        let mut spec = spec_for::<G>(self.players, ticks, seed);
+        spec.terms.rate = self.rate;
         let longest = u64::from(ticks) * 1000 / u64::from(spec.terms.rate.hz()) + SPARE_MS;
         let mut field = Field::<G>::new(spec, self.link, seed)?;
         for seat in 0..self.players {

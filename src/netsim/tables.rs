@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tiltyard_client::FeedWish;
-use tiltyard_engine::{Game, StartError};
+use tiltyard_engine::{Game, StartError, TickRate};
 use tiltyard_netcode::LaneWish;
 use tiltyard_netcode::link::LinkConfig;
 
@@ -48,6 +48,7 @@ impl Cell {
 /// Simulates all of them, feed by feed and lane by lane.
 pub(super) fn run<G: Game>(
     players: u16,
+    rate: TickRate,
     minutes: u32,
     seed: u64,
     mut done: impl FnMut(),
@@ -57,7 +58,7 @@ pub(super) fn run<G: Game>(
         for (lane, lane_wish) in LANES {
             for loss in LOSSES {
                 let link = LinkConfig { loss: loss * 100, ..LINK };
-                let plan = Plan { players, link, lane: lane_wish, feed: feed_wish, minutes, seed };
+                let plan = Plan { players, rate, link, lane: lane_wish, feed: feed_wish, minutes, seed };
                 cells.push(Cell { feed, lane, loss, figures: plan.run::<G>(|_| {})? });
                 done();
             }
