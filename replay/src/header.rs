@@ -96,11 +96,11 @@ pub enum HeaderError {
     #[error("not a recording")]
     Magic,
     /// A version this build does not know.
-    #[error("format version {found}, this build reads {known}")]
+    #[error("format version {found}, this build reads 1 and {known}")]
     Version {
         /// What the file says.
         found: u16,
-        /// What this build reads.
+        /// The newest that this build reads.
         known: u16,
     },
     /// The file ends within its head.
@@ -339,7 +339,9 @@ mod tests {
         let mut bytes = header().to_bytes().expect("within bounds");
         for (byte, found) in [(0, 0), (3, 3)] {
             bytes[8] = byte;
-            assert_eq!(Header::parse(&bytes), Err(HeaderError::Version { found, known: 2 }));
+            let error = Header::parse(&bytes).unwrap_err();
+            assert_eq!(error, HeaderError::Version { found, known: 2 });
+            assert_eq!(error.to_string(), format!("format version {found}, this build reads 1 and 2"));
         }
         bytes[0] = b'P';
         assert_eq!(Header::parse(&bytes), Err(HeaderError::Magic));
