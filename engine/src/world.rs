@@ -396,7 +396,7 @@ impl<'a, K: Kind> Rows<'a, K> {
         self.ids().binary_search(&id).ok()
     }
 
-    /// A column, to read. Costs a walk over the kind's records.
+    /// A column, to read. Costs hecs' borrow: a search and two locked operations, about 35 ns.
     ///
     /// # Panics
     /// If the kind has no such record, or the column is being written.
@@ -458,7 +458,7 @@ pub struct RowsMut<'a, K> {
 
 impl<'a, K: Kind> RowsMut<'a, K> {
     /// A column, to write. Whoever asks for it has written to it, as far as the state hash is concerned: a column that
-    /// nobody asked for in a tick is not hashed again. Costs a walk over the kind's records, and a hash of the column
+    /// nobody asked for in a tick is not hashed again. Costs hecs' borrow, as reading does, and a hash of the column
     /// at the end of the tick.
     ///
     /// # Panics
