@@ -126,10 +126,9 @@ impl Save {
         let total = Self::expected_bytes(registry, &self.counts);
         self.bytes.resize(total, 0);
         let mut rest = &mut self.bytes[..];
-        for (index, kind) in registry.kinds().iter().enumerate() {
-            let (archetype, rows) = (world.archetype(index), self.counts[index] as usize);
+        for ((kind, rows), archetype) in registry.kinds().iter().zip(&self.counts).zip(world.archetypes()) {
             for column in &kind.columns {
-                (column.ops.show)(archetype, rows, &mut |bytes| {
+                (column.ops.show)(archetype, *rows as usize, &mut |bytes| {
                     let (here, after) = std::mem::take(&mut rest).split_at_mut(bytes.len());
                     here.copy_from_slice(bytes);
                     rest = after;
@@ -143,14 +142,7 @@ impl Save {
         assert_eq!(self.counts.len(), world.kinds.len(), "a save goes back into a battle of its own game");
         world.tick = self.tick;
         world.next_actor = self.next_actor;
-        let (mut rest, mut sums) = (&self.bytes[..], &self.hashes.parts()[1..]);
-        for index in 0..self.counts.len() {
-            // The row count of the kind stands before the hashes of its columns.
-            let (here, after) = sums[1..].split_at(world.registry().kinds()[index].columns.len());
-            rest = world.load(index, self.counts[index] as usize, here, rest);
-            sums = after;
-        }
-        assert!(rest.is_empty());
+        world.load(&self.counts, &self.hashes.parts()[1..], &self.bytes);
     }
 
     pub(crate) fn expected_bytes(registry: &Registry, counts: &[u32]) -> usize {

@@ -49,8 +49,6 @@ pub struct World {
 
 /// The rows of one kind.
 pub(crate) struct KindRows {
-    /// Where hecs keeps the kind's columns.
-    archetype: usize,
     /// The handle of each row, spare ones included.
     entities: Vec<Entity>,
     /// How many rows are in use.
@@ -66,15 +64,14 @@ impl World {
         let mut ecs = hecs::World::new();
         let mut kinds = Vec::new();
         for kind in registry.kinds() {
-            let before = ecs.archetypes().len();
             (kind.ops.reserve)(&mut ecs, 1);
-            assert_eq!(ecs.archetypes().len(), before + 1, "each kind has an archetype of its own");
+            assert_eq!(archetypes(&ecs).len(), kinds.len() + 1, "each kind has an archetype of its own");
             let mut entities = Vec::new();
             if kind.singleton {
                 entities.push((kind.ops.spawn_default)(&mut ecs));
             }
             let (rows, sums) = (entities.len(), vec![0; kind.columns.len()]);
-            kinds.push(KindRows { archetype: before, entities, rows, sums, written: AtomicU64::new(ALL) });
+            kinds.push(KindRows { entities, rows, sums, written: AtomicU64::new(ALL) });
         }
         Self { tick: Tick::ZERO, next_actor: 1, kinds, registry, ecs, dead_rows: Vec::new() }
     }
@@ -134,8 +131,13 @@ impl World {
         kinds.filter(|(kind, _)| !kind.singleton).map(|(kind, rows)| (kind.name, rows.len()))
     }
 
+    /// Where hecs keeps the columns of each kind, in order of registration.
+    pub(crate) fn archetypes(&self) -> impl ExactSizeIterator<Item = &Archetype> {
+        archetypes(&self.ecs)
+    }
+
     pub(crate) fn archetype(&self, index: usize) -> &Archetype {
-        self.ecs.archetypes().nth(self.kinds[index].archetype).expect("archetypes are made at battle start")
+        self.archetypes().nth(index).expect("archetypes are made at battle start")
     }
 
     /// Adds an actor at once; for the stage before tick 1.
@@ -187,16 +189,12 @@ impl World {
         if ids.is_empty() {
             return;
         }
-        for (index, kind) in self.registry.kinds().iter().enumerate() {
-            let before = self.kinds[index].rows;
+        let kinds = self.registry.kinds().iter().zip(&mut self.kinds);
+        for ((kind, held), archetype) in kinds.zip(archetypes(&self.ecs)) {
+            let before = held.rows;
             if kind.singleton || before == 0 {
                 continue;
             }
-            let archetype = self
-                .ecs
-                .archetypes()
-                .nth(self.kinds[index].archetype)
-                .expect("archetypes are made at battle start");
             self.dead_rows.clear();
             let rows = read::<ActorId>(archetype);
             let rows_of = ids.iter().filter_map(|id| rows[..before].binary_search(id).ok());
@@ -208,8 +206,8 @@ impl World {
             for column in &kind.columns {
                 (column.ops.compact)(archetype, before, &self.dead_rows);
             }
-            self.kinds[index].touch(ALL);
-            self.kinds[index].rows -= self.dead_rows.len();
+            held.touch(ALL);
+            held.rows -= self.dead_rows.len();
         }
     }
 
@@ -226,26 +224,33 @@ impl World {
         }
     }
 
-    /// Overwrites the rows of a kind with so many from the front of `bytes`, whose columns have these hashes, and
-    /// returns the bytes behind them. A column that holds its bytes already is left alone: many are the same for long,
-    /// and to borrow one costs as much as to copy a kilobyte.
-    pub(crate) fn load<'b>(&mut self, index: usize, rows: usize, sums: &[u64], bytes: &'b [u8]) -> &'b [u8] {
-        self.resize(index, rows);
-        let KindRows { archetype, sums: held, written, .. } = &mut self.kinds[index];
-        let archetype = self.ecs.archetypes().nth(*archetype).expect("archetypes are made at battle start");
-        let (mut rest, written) = (bytes, written.get_mut());
-        for (place, column) in self.registry.kinds()[index].columns.iter().enumerate() {
-            let (here, after) = rest.split_at(rows * column.size);
-            rest = after;
-            if *written >> place & 1 != 0 || held[place] != sums[place] {
-                *written |= 1 << place;
-                (column.ops.load)(archetype, here);
-            } else if cfg!(debug_assertions) {
-                let same = &mut |held: &[u8]| assert!(held == here, "{} has two states", column.record);
-                (column.ops.show)(archetype, rows, same);
+    /// Overwrites the state: so many rows of each kind, the hash of each column as [`Hashes::parts`] has them, and all
+    /// columns. A column that holds its bytes already is left alone: many are the same for long, and to borrow one
+    /// costs as much as to copy a kilobyte.
+    pub(crate) fn load(&mut self, counts: &[u32], parts: &[u64], bytes: &[u8]) {
+        for (index, rows) in counts.iter().enumerate() {
+            self.resize(index, *rows as usize);
+        }
+        let (mut rest, mut parts) = (bytes, parts);
+        let kinds = self.registry.kinds().iter().zip(&mut self.kinds);
+        for ((kind, KindRows { rows, sums, written, .. }), archetype) in kinds.zip(archetypes(&self.ecs)) {
+            let written = written.get_mut();
+            // The row count of the kind stands before the hashes of its columns.
+            let (here, after) = parts[1..].split_at(sums.len());
+            parts = after;
+            for (place, (column, (held, sum))) in kind.columns.iter().zip(sums.iter().zip(here)).enumerate() {
+                let (here, after) = rest.split_at(*rows * column.size);
+                rest = after;
+                if *written >> place & 1 != 0 || held != sum {
+                    *written |= 1 << place;
+                    (column.ops.load)(archetype, here);
+                } else if cfg!(debug_assertions) {
+                    let same = &mut |held: &[u8]| assert!(held == here, "{} has two states", column.record);
+                    (column.ops.show)(archetype, *rows, same);
+                }
             }
         }
-        rest
+        assert!(rest.is_empty());
     }
 
     /// Takes all rows away in a random order and stands up as many empty ones: hecs deals out its handles in the order
@@ -287,13 +292,8 @@ impl World {
     /// to since it was closed last has both already.
     pub(crate) fn close(&mut self, into: &mut Hashes) {
         into.begin(self.tick, self.next_actor);
-        for (index, kind) in self.registry.kinds().iter().enumerate() {
-            let archetype = self
-                .ecs
-                .archetypes()
-                .nth(self.kinds[index].archetype)
-                .expect("archetypes are made at battle start");
-            let KindRows { rows, sums, written, .. } = &mut self.kinds[index];
+        let kinds = self.registry.kinds().iter().zip(&mut self.kinds);
+        for ((kind, KindRows { rows, sums, written, .. }), archetype) in kinds.zip(archetypes(&self.ecs)) {
             into.rows(*rows as u32);
             for (place, (column, sum)) in kind.columns.iter().zip(sums).enumerate() {
                 if *written.get_mut() >> place & 1 != 0 {
@@ -321,6 +321,12 @@ impl World {
             self.next_actor.checked_add(1).expect("ticks_max ends a battle before its ids run out");
         id
     }
+}
+
+/// Where hecs keeps the columns of each kind, in order of registration: its first archetype is that of actors without
+/// any column, the others were made at battle start.
+fn archetypes(ecs: &hecs::World) -> impl ExactSizeIterator<Item = &Archetype> {
+    ecs.archetypes().skip(1)
 }
 
 /// The bits of all columns of a kind. A kind has far fewer columns than there are bits: hecs' tuples end at 15.
