@@ -199,9 +199,8 @@ enum State {
 enum Front {
     /// Nothing: the file ends here.
     Nothing,
-    /// The beginning of a block, and the end of the file.
-    Short,
-    /// No block, or one that does not hold.
+    /// No block, one that does not hold, or one that is longer than the file. The last is a torn tail only if nothing
+    /// whole lies within what it claims: its length may be what does not hold.
     Broken,
     /// A block that holds.
     Whole(BlockHeader),
@@ -370,11 +369,6 @@ impl<R: Read> Reader<R> {
             let header = match self.front()? {
                 Front::Whole(header) => header,
                 Front::Nothing => return Ok(self.tear(0)),
-                Front::Short => {
-                    let rest = self.window.bytes().len();
-                    self.window.consume(rest);
-                    return Ok(self.tear(rest as u64));
-                }
                 Front::Broken if !self.search(offset)? => {
                     return Ok(self.tear(self.window.offset().saturating_sub(offset)));
                 }
@@ -420,16 +414,16 @@ impl<R: Read> Reader<R> {
     fn front(&mut self) -> Result<Front, ReadError> {
         let offset = self.window.offset();
         if !fill(&mut self.window, BLOCK_HEADER_BYTES)? {
-            return Ok(if self.window.bytes().is_empty() { Front::Nothing } else { Front::Short });
+            return Ok(if self.window.bytes().is_empty() { Front::Nothing } else { Front::Broken });
         }
-        let Some(bytes) = self.window.bytes().first_chunk() else { return Ok(Front::Short) };
+        let Some(bytes) = self.window.bytes().first_chunk() else { return Ok(Front::Broken) };
         let header = match BlockHeader::parse(bytes) {
             Ok(header) => header,
             Err(BlockHeaderError::Sync | BlockHeaderError::Checksum) => return Ok(Front::Broken),
             Err(error) => return Err(ReadError::Block { offset, error }),
         };
         if !fill(&mut self.window, block_bytes(&header))? {
-            return Ok(Front::Short);
+            return Ok(Front::Broken);
         }
         let stored = self.window.bytes().get(BLOCK_HEADER_BYTES..block_bytes(&header)).unwrap_or_default();
         let holds = crc32fast::hash(stored) == header.payload_crc;
@@ -452,7 +446,7 @@ impl<R: Read> Reader<R> {
                 self.searched_bytes.saturating_add(self.window.offset().saturating_sub(offset));
             match self.front() {
                 Ok(Front::Whole(_)) => return Ok(true),
-                Ok(Front::Nothing | Front::Short | Front::Broken) | Err(ReadError::Block { .. }) => {}
+                Ok(Front::Nothing | Front::Broken) | Err(ReadError::Block { .. }) => {}
                 Err(error) => return Err(error),
             }
             // What a candidate claims was read and checked at most once: that is the work to bound.

@@ -74,6 +74,40 @@ fn claimed_lengths_allocate_nothing() {
 }
 
 #[test]
+fn a_length_beyond_the_end_is_a_torn_tail_only_where_no_block_follows() {
+    let whole = recording();
+    let blocks = blocks(&whole);
+    for (place, (at, header)) in blocks.iter().enumerate() {
+        let left = whole.len() - at;
+        for claimed in [left - 35, left, 16 << 20] {
+            let mut made = whole.clone();
+            let forged = BlockHeader { stored_bytes: claimed as u32, raw_bytes: claimed as u32, ..*header };
+            made[*at..*at + 36].copy_from_slice(&forged.to_bytes());
+            let found = read(&made, OnDamage::Stop).expect("a header");
+            let damaged = blocks
+                .get(place + 1)
+                .map(|(next, _)| ReadError::Damaged { offset: *at as u64, next: *next as u64 });
+            let cut_bytes = if damaged.is_none() { left as u64 } else { 0 };
+            assert_eq!(
+                (found.error, found.cut_bytes),
+                (damaged, cut_bytes),
+                "block {place} claims {claimed}"
+            );
+            assert!(!found.complete);
+        }
+    }
+    // What lies behind can be read when asked.
+    let (at, header) = blocks[3];
+    let mut made = whole.clone();
+    made[at..at + 36].copy_from_slice(&BlockHeader { stored_bytes: 16 << 20, ..header }.to_bytes());
+    let found = read(&made, OnDamage::NextKeyframe).expect("a header");
+    assert_eq!(
+        (found.error, found.gaps.len(), found.ticks.last().map(|(tick, _)| *tick)),
+        (None, 1, Some(90))
+    );
+}
+
+#[test]
 fn later_versions_and_codecs_are_refused_by_name_and_later_kinds_skipped() {
     let refused =
         |change: fn(&mut BlockHeader)| read(&forged(change, &[0]), OnDamage::Stop).expect("a header").error;
