@@ -22,10 +22,8 @@ pub struct NodeReport {
     pub sessions: BTreeMap<&'static str, u64>,
     /// Battles that ended by a panic of their own.
     pub panics: u64,
-    /// Recordings that were closed whole.
-    pub recordings_finished: u64,
-    /// Recordings that are incomplete.
-    pub recordings_incomplete: u64,
+    /// The counters of recordings and of reports on mishaps.
+    pub recordings: BTreeMap<&'static str, u64>,
     /// Ticks made, and how long they took with their feeds, in nanoseconds.
     pub tick_ns: Histogram<u64>,
 }
@@ -87,8 +85,7 @@ impl<G: Game> NodeMonitor<G> {
             rooms: first.rooms,
             sessions: first.sessions.iter().copied().collect(),
             panics: first.panics,
-            recordings_finished: self.recordings.finished.load(Ordering::Relaxed),
-            recordings_incomplete: self.recordings.incomplete.load(Ordering::Relaxed),
+            recordings: self.recordings.list().into_iter().collect(),
             tick_ns: first.tick_ns,
         };
         for status in statuses {

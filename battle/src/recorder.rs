@@ -166,7 +166,7 @@ impl<F: SyncSink> WriterThread<F> {
                 {
                     warn!(battle = %key.battle, epoch = key.epoch, %error, "the start of a recording is lost");
                 }
-                self.counters.incomplete.fetch_add(1, Ordering::Relaxed);
+                self.counters.recordings_incomplete.fetch_add(1, Ordering::Relaxed);
                 run(then, None);
             }
             Job::Stop => {}
@@ -181,6 +181,7 @@ impl<F: SyncSink> WriterThread<F> {
             if writer.writer().fault().is_some() {
                 recording.give_up(key, &error);
             } else {
+                self.counters.recordings_left_out.fetch_add(1, Ordering::Relaxed);
                 warn!(battle = %key.battle, epoch = key.epoch, %error, "left out of the recording");
             }
         }
@@ -195,7 +196,7 @@ impl<F: SyncSink> WriterThread<F> {
         }
         match recording.begin_part(self.create) {
             Ok(()) => {
-                self.counters.later_parts.fetch_add(1, Ordering::Relaxed);
+                self.counters.recordings_later_parts.fetch_add(1, Ordering::Relaxed);
                 info!(battle = %key.battle, part = recording.header.part, "the recording goes on in a new file");
             }
             Err(error) => {
@@ -238,7 +239,11 @@ impl<F: SyncSink> WriterThread<F> {
             }
         });
         let sealed = closed.filter(|_| is_whole);
-        let counter = if sealed.is_some() { &self.counters.finished } else { &self.counters.incomplete };
+        let counter = if sealed.is_some() {
+            &self.counters.recordings_finished
+        } else {
+            &self.counters.recordings_incomplete
+        };
         counter.fetch_add(1, Ordering::Relaxed);
         sealed
     }
@@ -247,15 +252,26 @@ impl<F: SyncSink> WriterThread<F> {
         // What was appended so far has to be in the file, which is read for the report.
         self.with(key, FileWriter::checkpoint);
         let writer = self.recordings.get(&key).and_then(|recording| recording.writer.as_ref());
-        let Some(writer) = writer else { return };
-        match mishap.write_report(writer.path()) {
-            Ok(Some(report)) => {
-                self.counters.reports.fetch_add(1, Ordering::Relaxed);
+        let counters = &self.counters;
+        let counter = match writer.map(|writer| mishap.write_report(writer.path())) {
+            Some(Ok(Some(report))) => {
                 warn!(battle = %key.battle, report = %report.display(), "a mishap is reported");
+                &counters.reports_written
             }
-            Ok(None) => info!(battle = %key.battle, "a client reported the state that is recorded"),
-            Err(error) => warn!(battle = %key.battle, %error, "no report of a mishap"),
-        }
+            Some(Ok(None)) => {
+                info!(battle = %key.battle, "a client reported the state that is recorded");
+                &counters.reports_unfounded
+            }
+            Some(Err(error)) => {
+                warn!(battle = %key.battle, %error, "no report of a mishap");
+                &counters.reports_failed
+            }
+            None => {
+                warn!(battle = %key.battle, "no report of a mishap, as nothing is recorded");
+                &counters.reports_failed
+            }
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -412,7 +428,7 @@ mod tests {
 
         fn counts(&self) -> [u64; 3] {
             let counters = &self.thread.counters;
-            [&counters.finished, &counters.incomplete, &counters.later_parts]
+            [&counters.recordings_finished, &counters.recordings_incomplete, &counters.recordings_later_parts]
                 .map(|counter| counter.load(Ordering::Relaxed))
         }
     }

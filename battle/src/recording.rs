@@ -75,19 +75,47 @@ pub(crate) enum Job {
 /// What happens once a recording is closed; runs on the recording thread.
 pub type Then = Box<dyn FnOnce(Option<Sealed>) + Send>;
 
-/// What went wrong with recordings since the node started.
-#[derive(Debug, Default)]
-pub struct RecordingCounters {
-    /// Ticks that found the queue full.
-    pub queue_full: AtomicU64,
-    /// Closed recordings that are incomplete because of the queue or the disk.
-    pub incomplete: AtomicU64,
-    /// Recordings that were closed whole.
-    pub finished: AtomicU64,
-    /// Files that were begun in the middle of a battle, because the one before was given up.
-    pub later_parts: AtomicU64,
-    /// Reports that were written beside recordings.
-    pub reports: AtomicU64,
+/// Declares counters that several threads count up, and their list.
+macro_rules! counters {
+    ($(#[$meta:meta])* pub struct $name:ident { $( $(#[$field_meta:meta])* $field:ident, )* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Default)]
+        pub struct $name {
+            $( $(#[$field_meta])* pub $field: AtomicU64, )*
+        }
+
+        impl $name {
+            /// Each counter with its name, as it is now.
+            #[must_use]
+            pub fn list(&self) -> Vec<(&'static str, u64)> {
+                vec![$( (stringify!($field), self.$field.load(Ordering::Relaxed)), )*]
+            }
+        }
+    };
+}
+
+counters! {
+    /// What became of recordings and of mishaps since the node started.
+    pub struct RecordingCounters {
+        /// Recordings that were closed whole.
+        recordings_finished,
+        /// Closed recordings that are incomplete because of the queue or the disk.
+        recordings_incomplete,
+        /// Recordings that found the queue full.
+        recordings_queue_full,
+        /// Files that were begun in the middle of a battle, because the one before was given up.
+        recordings_later_parts,
+        /// Ticks, keyframes and hashes of parts that were left out: too long, or out of order.
+        recordings_left_out,
+        /// Reports of mishaps that were written beside recordings.
+        reports_written,
+        /// Claims of clients that their state differs, of a state that is the recorded one.
+        reports_unfounded,
+        /// Reports above the most of a battle, or that found the queue full.
+        reports_refused,
+        /// Reports that could not be made or written.
+        reports_failed,
+    }
 }
 
 /// The recording thread of a node.
@@ -148,7 +176,7 @@ impl Recorder {
         }
     }
 
-    /// What went wrong so far.
+    /// What was counted so far.
     #[must_use]
     pub fn counters(&self) -> &Arc<RecordingCounters> {
         &self.counters
@@ -230,15 +258,17 @@ impl RoomRecording {
         }
     }
 
-    /// Asks for a report on a mishap. Nothing happens above [`REPORTS_MAX`] of a battle, the last of which clients
-    /// cannot use up, or if the queue is full.
+    /// Asks for a report on a mishap. Above [`REPORTS_MAX`] of a battle, the last of which clients cannot use up, or if
+    /// the queue is full, there is none, which is counted.
     pub fn report(&mut self, mishap: Mishap) {
         let kept = u8::from(matches!(mishap, Mishap::Desync { .. }));
-        if self.lost || self.reports_left <= kept {
-            return;
+        let is_allowed = !self.lost && self.reports_left > kept;
+        if is_allowed {
+            self.reports_left -= 1;
         }
-        self.reports_left -= 1;
-        let _ = self.queue.try_send(Job::Report { key: self.key, mishap });
+        if !is_allowed || self.queue.try_send(Job::Report { key: self.key, mishap }).is_err() {
+            self.counters.reports_refused.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn give(&mut self, job: Job) {
@@ -247,7 +277,7 @@ impl RoomRecording {
         }
         if self.queue.try_send(job).is_err() {
             self.lost = true;
-            self.counters.queue_full.fetch_add(1, Ordering::Relaxed);
+            self.counters.recordings_queue_full.fetch_add(1, Ordering::Relaxed);
             let Key { battle, epoch } = self.key;
             warn!(%battle, epoch, "the recording queue is full: this recording is incomplete");
         }

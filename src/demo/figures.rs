@@ -74,7 +74,7 @@ impl Figures {
         for (number, node) in self.played.nodes.iter().enumerate() {
             let name = number + 1;
             hold(node.panics == 0, format!("node {name}: {} battles panicked", node.panics));
-            let incomplete = node.recordings_incomplete;
+            let incomplete = node.recordings["recordings_incomplete"];
             hold(incomplete == 0, format!("node {name}: {incomplete} recordings are incomplete"));
         }
         hold(

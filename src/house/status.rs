@@ -9,14 +9,13 @@ pub(crate) fn write_node<G: Game>(node: &NodeMonitor<G>, page: &mut StatusPage) 
     let name = node.id().to_string();
     let owner = Some(("node", name.as_str()));
     let report = node.report();
-    let counters = report.rooms.list().into_iter().chain(report.sessions).chain(node.registration());
+    let counters = report.rooms.list().into_iter().chain(report.sessions);
+    let counters = counters.chain(report.recordings).chain(node.registration());
     for (counter, value) in counters {
         page.counter(&format!("node_{counter}"), owner, value);
     }
     page.counter("node_ticks", owner, report.tick_ns.len());
     page.counter("node_panics", owner, report.panics);
-    page.counter("node_recordings_finished", owner, report.recordings_finished);
-    page.counter("node_recordings_incomplete", owner, report.recordings_incomplete);
     for (gauge, quantile) in
         [("node_tick_us_p50", 0.5), ("node_tick_us_p99", 0.99), ("node_tick_us_max", 1.0)]
     {

@@ -252,9 +252,12 @@ fn sigterm_lets_a_battle_finish_on_real_sockets() {
     up.send("-HUP");
     assert!(up.page("/readyz").starts_with("HTTP/1.1 200"));
     let metrics = up.page("/metrics");
-    for line in
-        ["tiltyard_node_battles{node=\"node-1\"} 1", "tiltyard_node_accepted_total{node=\"node-1\"} 1"]
-    {
+    for line in [
+        "tiltyard_node_battles{node=\"node-1\"} 1",
+        "tiltyard_node_accepted_total{node=\"node-1\"} 1",
+        "tiltyard_node_recordings_incomplete_total{node=\"node-1\"} 0",
+        "tiltyard_node_reports_written_total{node=\"node-1\"} 0",
+    ] {
         assert!(metrics.contains(&format!("\n{line}\n")), "no {line} in {metrics}");
     }
     assert!(metrics.contains("\ntiltyard_node_late_ticks_total{node=\"node-1\"} "), "{metrics}");

@@ -64,7 +64,7 @@ fn a_recording_is_written_while_the_battle_runs_and_verified_by_simulation() {
         assert!(verdict.verified && verdict.complete, "{verdict:?}");
         assert_eq!(verdict.ticks, ticks);
     }
-    assert_eq!(recorder.counters().finished.load(Ordering::Relaxed), 2);
+    assert_eq!(recorder.counters().recordings_finished.load(Ordering::Relaxed), 2);
     recorder.stop();
 }
 
@@ -105,7 +105,7 @@ fn a_disk_that_refuses_costs_the_recording_and_not_the_battle() {
     let recorder = Recorder::start(folder.path(), None).unwrap();
     std::fs::create_dir(recorder.handle().path(1, 2)).unwrap();
     assert!(!play(&recorder, 1, None).recv().unwrap());
-    assert_eq!(recorder.counters().incomplete.load(Ordering::Relaxed), 1);
+    assert_eq!(recorder.counters().recordings_incomplete.load(Ordering::Relaxed), 1);
     recorder.stop();
 }
 
@@ -124,12 +124,12 @@ fn a_recording_that_found_the_queue_full_has_no_end() {
     for tick in 1..=QUEUE_MAX as u32 + 1 {
         room.tick(tick, &[], 0);
     }
-    assert!(recorder.counters().queue_full.load(Ordering::Relaxed) > 0);
+    assert!(recorder.counters().recordings_queue_full.load(Ordering::Relaxed) > 0);
     go_on.send(()).unwrap();
     let (closed, is_closed) = mpsc::channel();
     room.finish(Ended::Finished, Vec::new(), 0, Box::new(move |sealed| closed.send(sealed).unwrap()));
     assert_eq!(is_closed.recv().unwrap(), None);
-    assert_eq!(recorder.counters().incomplete.load(Ordering::Relaxed), 1);
+    assert_eq!(recorder.counters().recordings_incomplete.load(Ordering::Relaxed), 1);
     let file = std::fs::File::open(recorder.handle().path(2, 2)).unwrap();
     assert!(!Summary::read(file).unwrap().complete);
     recorder.stop();
@@ -185,8 +185,10 @@ fn a_client_that_differs_is_reported_once_and_one_that_does_not_never() {
     };
     assert_eq!(room.counters().desyncs, 6);
     room.close_recording(&end, Box::new(|sealed| assert!(sealed.is_some())));
-    let counted = recorder.handle();
+    let (handle, counters) = (recorder.handle(), recorder.counters().clone());
     recorder.stop();
+    let counted = [&counters.reports_written, &counters.reports_unfounded, &counters.reports_refused];
+    assert_eq!(counted.map(|counter| counter.load(Ordering::Relaxed)), [2, 1, 1]);
     let mut names: Vec<_> = std::fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -196,7 +198,7 @@ fn a_client_that_differs_is_reported_once_and_one_that_does_not_never() {
     let of = |rest: &str| format!("0000000000000001-2.{rest}.divergence");
     // The fourth report is kept for a panic, and one of the three was that of a client that was right.
     assert_eq!(names, [of("tick-3.seat-1"), of("tick-70.seat-0")]);
-    let file = std::fs::File::open(counted.path(1, 2).with_file_name(&names[1])).unwrap();
+    let file = std::fs::File::open(handle.path(1, 2).with_file_name(&names[1])).unwrap();
     let verdict = verify::<Pushing>(file, OnDamage::Stop, |_| {}).unwrap();
     assert!(verdict.verified && verdict.complete, "the node was right: {verdict:?}");
     assert_eq!((verdict.last_tick, verdict.ticks), (70, 20), "from the keyframe of tick 50 on");
