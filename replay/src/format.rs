@@ -55,7 +55,7 @@ pub enum Kind {
     Index = 5,
     /// How the battle ended; the last block.
     End = 6,
-    /// What a client of one view saw: for builds that cannot simulate the battle.
+    /// The picture of a tick: for builds that cannot simulate the battle.
     Snapshot = 7,
     /// What a build found that verified the recording: see [`Report`](crate::Report).
     Report = 8,

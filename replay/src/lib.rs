@@ -63,6 +63,7 @@ mod format;
 mod header;
 mod ledger;
 mod payload;
+mod picture;
 mod player;
 mod reader;
 mod recording;
@@ -70,6 +71,7 @@ mod replica;
 mod report;
 mod seal;
 mod sequence;
+mod stills;
 mod summary;
 mod verify;
 mod window;
@@ -92,6 +94,7 @@ pub use header::{
     HeaderError, MAGIC, SEAT_NAME_BYTES_MAX, SEATS_MAX, SPEC_BYTES_MAX,
 };
 pub use payload::{EVENTS_BYTES_MAX, Events, PARTS_MAX, RECORD_BYTES_MAX, StateHashes, TickRecords};
+pub use picture::{PICTURE_BYTES_MAX, encode_picture, parse_picture};
 pub use player::Player;
 pub use reader::{Block, Content, Item, OnDamage, ReadError, Reader, SEARCH_BYTES_MAX};
 pub use recording::Recording;
@@ -101,6 +104,7 @@ pub use report::{
 };
 pub use seal::{SEAL_BYTES_MAX, SEAL_OUTCOME_BYTES_MAX, SealError, Signer, Statement};
 pub use sequence::OrderError;
+pub use stills::Stills;
 pub use summary::{Playable, Summary};
 pub use verify::{PlayError, Progress, Verdict, verify};
 pub use writer::{FRAME_BYTES, FRAME_EVENTS_BYTES_MAX, Sealed, Settings, WriteError, Writer};

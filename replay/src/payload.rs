@@ -6,7 +6,7 @@
 //!                varint place of the tick in the block, varint count, per part of the hash 8 bytes
 //! events         varint place of the tick in the block (never falling), varint length, the game's event bytes
 //! keyframe       the engine's keyframe: state and inputs in an rkyv container that the engine checks
-//! snapshot       what a view's client was sent
+//! snapshot       the picture of the tick, see `picture.rs`
 //! ```
 //!
 //! A varint is an unsigned LEB128 number of at most 32 bits in its shortest form. Each view below is walked once

@@ -132,7 +132,7 @@ pub enum Content<'a> {
     Keyframe(&'a [u8]),
     /// Events of ticks.
     Events(Events<'a>),
-    /// What a view's client was sent after the block's first tick.
+    /// The picture of the block's first tick, unread: see [`parse_picture`](crate::parse_picture).
     Snapshot(&'a [u8]),
     /// What a build found that verified the recording.
     Report(Report),

@@ -50,25 +50,30 @@ impl<S: Read + Seek> Recording<S> {
         drop(reader);
         let catalogue =
             Catalogue { header, blocks_offset, keyframes: Vec::new(), last_tick: 0, ending: None };
-        Self { source, catalogue }.looked_over()
+        Self::reopen(source, catalogue)
     }
 
     /// The same recording with what was appended to the source since its catalogue was made.
     pub(crate) fn reopen(source: S, catalogue: Catalogue) -> Result<Self, ReadError> {
-        let recording = Self { source, catalogue };
-        if recording.is_complete() { Ok(recording) } else { recording.looked_over() }
+        let mut recording = Self { source, catalogue };
+        recording.refresh()?;
+        Ok(recording)
     }
 
-    fn looked_over(mut self) -> Result<Self, ReadError> {
+    /// Takes in what was appended to the source.
+    pub(crate) fn refresh(&mut self) -> Result<(), ReadError> {
+        if self.is_complete() {
+            return Ok(());
+        }
         match self.read_index()? {
             Some((keyframes, ending)) => {
                 self.catalogue.keyframes = keyframes;
                 self.catalogue.last_tick = ending.tick;
                 self.catalogue.ending = Some(ending);
+                Ok(())
             }
-            None => self.scan()?,
+            None => self.scan(),
         }
-        Ok(self)
     }
 
     /// The head of the recording.
@@ -179,6 +184,12 @@ impl<S: Read + Seek> Recording<S> {
             entries.retain(IndexEntry::is_keyframe);
             (entries, Ending::from(&end))
         }))
+    }
+
+    /// The payload of a block that stands at a known place; nothing if none of the kind does.
+    pub(crate) fn payload_at(&mut self, offset: u64, kind: Kind) -> Result<Option<Vec<u8>>, ReadError> {
+        let file_bytes = self.source.seek(SeekFrom::End(0)).map_err(|error| failed(&error, offset))?;
+        Ok(self.block_at(offset, kind, file_bytes)?.map(|(_, payload)| payload))
     }
 
     /// Header and payload of a whole block of a kind that ends at or before `until`.

@@ -19,8 +19,8 @@ use crate::header::Header;
 pub enum SimulateError {
     /// Another game recorded it, or another version of this one.
     #[error(
-        "recorded by {by} under protocol {recorded}: this build of {game}, which has {own}, can list it and \
-         cannot compute it"
+        "recorded by {by} under protocol {recorded}: this build of {game}, which has {own}, cannot compute \
+         it"
     )]
     Foreign {
         /// The game, the mode and the build that the file names.

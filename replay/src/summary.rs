@@ -13,7 +13,7 @@ use crate::report::Report;
 pub enum Playable {
     /// This game can simulate it.
     Simulate,
-    /// It is of another game or version, but holds snapshots that can be shown.
+    /// It is of another game or version, but holds pictures, as snapshot blocks, that any build can show.
     Snapshots,
     /// It is of another game or version and can only be listed.
     List,

@@ -258,7 +258,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Adds what the clients of one view were sent after the newest tick.
+    /// Adds the picture of the newest tick, see [`encode_picture`](crate::encode_picture).
     ///
     /// # Errors
     /// If it is above [`RAW_BYTES_MAX`] it is left out; if the sink refuses, the recording is incomplete.

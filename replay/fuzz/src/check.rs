@@ -6,7 +6,8 @@
 use std::io::Cursor;
 
 use tiltyard_replay::{
-    BLOCK_HEADER_BYTES, Content, FIXED_BYTES, Item, OnDamage, Reader, Recording, Statement, Summary, cut,
+    BLOCK_HEADER_BYTES, Content, FIXED_BYTES, Item, OnDamage, Reader, Recording, Statement, Stills, Summary,
+    cut,
 };
 
 /// Reads the bytes in all ways. The first of them says whether checksums are made right first: what is behind them
@@ -25,6 +26,15 @@ pub(crate) fn check(bytes: &[u8]) {
         assert!(summary.bytes <= bytes.len() as u64);
         assert!(!summary.complete || summary.gaps.is_empty() && summary.cut_bytes == 0);
         assert_eq!(Some(summary.ticks), lenient);
+    }
+    if let Ok(mut stills) = Stills::open(Cursor::new(&bytes)) {
+        let ticks: Vec<_> = stills.ticks().collect();
+        assert!(ticks.is_sorted());
+        for tick in ticks {
+            if let Ok(found) = stills.picture(tick) {
+                assert_eq!(found.map(|(of, _)| of), Some(tick));
+            }
+        }
     }
     let Ok(mut recording) = Recording::open(Cursor::new(&bytes)) else { return };
     let last = recording.last_tick();

@@ -15,4 +15,5 @@ mod reporting;
 mod sample;
 mod sinks;
 mod size;
+mod stills;
 mod verifying;
