@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, RedisError, Script};
+use redis::{AsyncConnectionConfig, Client, RedisError, Script};
 use tiltyard_api::List;
 use tokio::sync::Mutex;
 
@@ -134,7 +134,12 @@ impl Board for RedisBoard {
         let called = async {
             let mut connection = match connection {
                 Some(connection) => connection,
-                None => self.client.get_multiplexed_async_connection().await?,
+                None => {
+                    // One deadline holds for all of it; the library's own are for others.
+                    let patient =
+                        AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+                    self.client.get_multiplexed_async_connection_with_config(&patient).await?
+                }
             };
             let answer = call.invoke_async::<Answer>(&mut connection).await?;
             *kept = Some(connection);

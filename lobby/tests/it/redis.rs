@@ -14,10 +14,11 @@ const LONG: Duration = Duration::from_secs(60);
 /// Tests share one Redis and its keys.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// A Redis behind a relay.
+/// A Redis behind a relay, for one test at a time.
 struct Server {
     relay: Relay,
     url: String,
+    _alone: tokio::sync::MutexGuard<'static, ()>,
 }
 
 impl Server {
@@ -29,7 +30,8 @@ impl Server {
         };
         let hosts = url.strip_prefix("redis://").expect("an address of Redis").trim_end_matches('/');
         let relay = Relay::new(hosts).await;
-        let this = Self { relay, url };
+        // Before anything is forgotten, which may be what another test stands on.
+        let this = Self { relay, url, _alone: ALONE.lock().await };
         this.forget().await;
         Some(this)
     }
@@ -89,8 +91,6 @@ async fn one_leads_sees_all_tickets_and_letters_arrive_once_on_a_real_redis() {
     else {
         return;
     };
-    let _alone = ALONE.lock().await;
-    server.forget().await;
     let (first, second) = (server.patient_board(), server.patient_board());
     let met = first.meet(offer("a", &[1], vec![])).await.unwrap();
     assert_eq!((met.leads, met.others.len()), (true, 0));
@@ -115,8 +115,6 @@ async fn one_leads_sees_all_tickets_and_letters_arrive_once_on_a_real_redis() {
 #[tokio::test]
 async fn what_others_wrote_into_a_real_redis_is_left_out() {
     let Some(server) = Server::new("what_others_wrote_into_a_real_redis_is_left_out").await else { return };
-    let _alone = ALONE.lock().await;
-    server.forget().await;
     let board = server.patient_board();
     board.meet(offer("a", &[], vec![])).await.unwrap();
     server.patient_board().meet(offer("b", &[2], vec![])).await.unwrap();
@@ -142,8 +140,6 @@ async fn what_others_wrote_into_a_real_redis_is_left_out() {
 async fn a_thousand_tickets_at_two_lobbies_over_a_real_redis_that_stalls_stops_and_forgets() {
     let name = "a_thousand_tickets_at_two_lobbies_over_a_real_redis_that_stalls_stops_and_forgets";
     let Some(server) = Server::new(name).await else { return };
-    let _alone = ALONE.lock().await;
-    server.forget().await;
     let lobbies =
         Lobbies::at_boards([Arc::new(server.board()) as Arc<dyn Board>, Arc::new(server.board())]).await;
     let mut clients = Vec::new();
