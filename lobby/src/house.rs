@@ -19,6 +19,7 @@ use crate::keys::{Keyring, MasterKeys, SessionClaims, SessionTokenError};
 use crate::names::checked_name;
 use crate::numbers::Numbers;
 use crate::presence::{Delivery, LoggedOut, Mailbox, Presence};
+use crate::probe::StoreHeard;
 use crate::queue::{Member, Queue, QueueError, Ticket};
 use crate::shares::{Origin, Shares, Wish};
 use crate::sharing::Desk;
@@ -74,6 +75,7 @@ pub(crate) struct House {
     /// What other lobbies call it.
     pub(crate) name: LobbyName,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) store_heard: StoreHeard,
     pub(crate) nodes: View<NodeRecord>,
     pub(crate) calls: Arc<dyn NodeCalls>,
     pub(crate) clock: Clock,
@@ -112,6 +114,7 @@ impl House {
             queue: Mutex::new(Queue::new(config.waits.tickets_max)),
             config,
             store,
+            store_heard: StoreHeard::now(),
             nodes,
             calls,
             clock,

@@ -37,6 +37,7 @@ pub mod matchmaker;
 mod names;
 mod numbers;
 mod presence;
+mod probe;
 mod queue;
 mod settle;
 mod shares;

@@ -22,6 +22,7 @@ use crate::gate::{LinkedSessions, Listener, gate_routes, run_session, serve};
 use crate::house::{House, PLACEMENTS_MAX};
 use crate::keys::MasterKeys;
 use crate::matching;
+use crate::probe;
 use crate::settle::ResultSink;
 use crate::shares::Origin;
 use crate::status::StatusPage;
@@ -115,7 +116,7 @@ impl Lobby {
         });
 
         let (stop, stopped) = watch::channel(false);
-        let mut tasks = vec![tokio::spawn(matching::run(Arc::clone(&house)))];
+        let mut tasks = background(&house);
         if let Some(gate) = gate {
             let routes =
                 gate_routes(move |socket, from| run_session(Arc::clone(&house), socket, Origin::of(from)));
@@ -184,6 +185,11 @@ impl Lobby {
     }
 }
 
+/// What a lobby does unasked.
+pub(crate) fn background(house: &Arc<House>) -> Vec<JoinHandle<()>> {
+    vec![tokio::spawn(matching::run(Arc::clone(house))), tokio::spawn(probe::run(Arc::clone(house)))]
+}
+
 impl Drop for Lobby {
     fn drop(&mut self) {
         self.stop.send_replace(true);
@@ -248,6 +254,9 @@ impl LobbyStatus {
         }
         if self.house.nodes.age().is_none_or(|age| age > self.house.config.registration.ttl) {
             return Some("the directory is away");
+        }
+        if self.house.store_heard.is_away() {
+            return Some("the store does not answer");
         }
         None
     }

@@ -16,7 +16,7 @@ use crate::config::{ConfigError, LobbyConfig};
 use crate::gate::{Front, GateConfig, Incoming, Linked, Socket, carry, run_session};
 use crate::house::House;
 use crate::keys::MasterKeys;
-use crate::matching;
+use crate::lobby::background;
 use crate::settle::ResultSink;
 use crate::shares::Origin;
 use crate::store::Store;
@@ -27,7 +27,7 @@ const FRAMES_MAX: usize = 16;
 /// A lobby in this process, with everything but listeners and its own registration.
 pub struct LocalLobby {
     house: Arc<House>,
-    matching: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
     linked: Arc<LinkedTasks>,
 }
 
@@ -75,9 +75,9 @@ impl LocalLobby {
         config.check()?;
         let view = View::start(directory, &config.keyspace, config.view);
         let house = Arc::new(House::new(config, store, view, nodes, clock));
-        let matching = tokio::spawn(matching::run(Arc::clone(&house)));
+        let tasks = background(&house);
         let linked = LinkedTasks { house: Arc::clone(&house), tasks: Mutex::new(Some(Vec::new())) };
-        Ok(Self { house, matching, linked: Arc::new(linked) })
+        Ok(Self { house, tasks, linked: Arc::new(linked) })
     }
 
     /// Opens a connection from this machine.
@@ -128,6 +128,11 @@ impl LocalLobby {
         counters.into_iter().find(|(known, _)| *known == name).expect("a counter of that name").1
     }
 
+    /// Whether its store has not answered lately.
+    pub fn misses_its_store(&self) -> bool {
+        self.house.store_heard.is_away()
+    }
+
     /// How many nodes the lobby knows.
     pub fn nodes(&self) -> usize {
         self.house.nodes.current().records.len()
@@ -136,7 +141,7 @@ impl LocalLobby {
 
 impl Drop for LocalLobby {
     fn drop(&mut self) {
-        self.matching.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -125,3 +125,28 @@ async fn a_guest_who_has_not_fought_is_in_no_store_and_comes_back_all_the_same()
         "logging out ends the tokens from before the battle too"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lobby_misses_a_store_that_fails_or_is_silent_and_asks_it_no_oftener_for_that() {
+    let (store, house) = house().await;
+    let missed_within = async |seconds: u32, missed: bool| {
+        for _ in 0..seconds * 10 {
+            tokio::time::sleep(SECOND / 10).await;
+            // However often somebody looks.
+            if (0..100).all(|_| house.lobby.misses_its_store() == missed) {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(!house.lobby.misses_its_store());
+    for (fault, seconds) in [(Fault::Away, 2), (Fault::Silent, 5)] {
+        store.set(Some(fault));
+        assert!(missed_within(seconds, true).await, "{fault:?}");
+        let before = store.battles_read();
+        assert!(!missed_within(60, false).await, "{fault:?}");
+        assert!(store.battles_read() - before <= 61, "{fault:?}");
+        store.set(None);
+        assert!(missed_within(2, false).await, "{fault:?}");
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tiltyard_cluster::{BattleId, Epoch, NodeId};
@@ -16,19 +18,22 @@ pub(crate) enum Fault {
     PlaceAnswerLostThenAway,
     /// The next row that is created panics instead.
     PanicAtRow,
-    /// Nothing is answered.
+    /// Nothing is answered, and at once.
     Away,
+    /// Nothing is answered until it is over.
+    Silent,
 }
 
 /// A store in memory with at most one fault at a time.
 pub(crate) struct FaultyStore {
     inner: EmbeddedStore,
     fault: Mutex<Option<Fault>>,
+    battles_read: AtomicU64,
 }
 
 impl FaultyStore {
     pub(crate) fn new() -> Self {
-        Self { inner: EmbeddedStore::in_memory(), fault: Mutex::new(None) }
+        Self { inner: EmbeddedStore::in_memory(), fault: Mutex::new(None), battles_read: AtomicU64::new(0) }
     }
 
     pub(crate) fn set(&self, fault: Option<Fault>) {
@@ -44,36 +49,44 @@ impl FaultyStore {
         meets
     }
 
-    fn there(&self) -> Result<(), StoreError> {
+    async fn there(&self) -> Result<(), StoreError> {
+        while self.meets(Fault::Silent, Some(Fault::Silent)) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         if self.meets(Fault::Away, Some(Fault::Away)) { Err(StoreError::Unavailable) } else { Ok(()) }
+    }
+
+    /// How often a battle was asked for.
+    pub(crate) fn battles_read(&self) -> u64 {
+        self.battles_read.load(Ordering::Relaxed)
     }
 }
 
 #[async_trait]
 impl Store for FaultyStore {
     async fn take_ordinals(&self, ordinal: Ordinal, count: u32) -> Result<u64, StoreError> {
-        self.there()?;
+        self.there().await?;
         self.inner.take_ordinals(ordinal, count).await
     }
 
     async fn account(&self, player: u64) -> Result<Option<Account>, StoreError> {
-        self.there()?;
+        self.there().await?;
         self.inner.account(player).await
     }
 
     async fn end_sessions(&self, player: u64, generation: u32) -> Result<bool, StoreError> {
-        self.there()?;
+        self.there().await?;
         self.inner.end_sessions(player, generation).await
     }
 
     async fn create_battle(&self, row: &BattleRow) -> Result<bool, StoreError> {
-        self.there()?;
+        self.there().await?;
         assert!(!self.meets(Fault::PanicAtRow, None), "as planned");
         self.inner.create_battle(row).await
     }
 
     async fn raise_epoch(&self, battle: BattleId, from: Epoch) -> Result<Option<Epoch>, StoreError> {
-        self.there()?;
+        self.there().await?;
         self.inner.raise_epoch(battle, from).await
     }
 
@@ -92,17 +105,18 @@ impl Store for FaultyStore {
     }
 
     async fn dissolve(&self, battle: BattleId, epoch: Epoch) -> Result<bool, StoreError> {
-        self.there()?;
+        self.there().await?;
         self.inner.dissolve(battle, epoch).await
     }
 
     async fn battle(&self, battle: BattleId) -> Result<Option<BattleRow>, StoreError> {
-        self.there()?;
+        self.battles_read.fetch_add(1, Ordering::Relaxed);
+        self.there().await?;
         self.inner.battle(battle).await
     }
 
     async fn battle_of(&self, player: u64) -> Result<Option<BattleRow>, StoreError> {
-        self.there()?;
+        self.there().await?;
         self.inner.battle_of(player).await
     }
 
@@ -112,12 +126,12 @@ impl Store for FaultyStore {
         epoch: Epoch,
         result: &BattleResult,
     ) -> Result<Settled, StoreError> {
-        self.there()?;
+        self.there().await?;
         self.inner.settle(battle, epoch, result).await
     }
 
     async fn counts(&self) -> Result<StoreCounts, StoreError> {
-        self.there()?;
+        self.there().await?;
         self.inner.counts().await
     }
 }
