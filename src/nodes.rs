@@ -54,11 +54,12 @@ impl NodesArgs {
     /// Shows who is registered.
     pub(crate) fn run(&self, output: Output, config: &Config) -> anyhow::Result<Exit> {
         let directory = shared_directory(config, "`nodes`")?;
+        let keyspace = &config.cluster.prefix;
         run_until_done(|stop| async move {
             let listing = async {
-                let nodes = list::<NodeRecord>(&*directory).await?;
-                let lobbies = list::<LobbyRecord>(&*directory).await?;
-                anyhow::Ok((nodes, lobbies, list::<GateRecord>(&*directory).await?))
+                let nodes = list::<NodeRecord>(&*directory, keyspace).await?;
+                let lobbies = list::<LobbyRecord>(&*directory, keyspace).await?;
+                anyhow::Ok((nodes, lobbies, list::<GateRecord>(&*directory, keyspace).await?))
             };
             let (nodes, lobbies, gates) = tokio::select! {
                 listed = listing => listed?,
@@ -95,7 +96,8 @@ impl DrainArgs {
         let calls = ControlClient::new(control_keys(&secret), Clock::system());
         let grace = Duration::from_secs(config.battle.drain_seconds.into());
         run_until_done(|stop| async move {
-            let (before, left) = drain(&*directory, &calls, &id, grace, &stop).await?;
+            let (before, left) =
+                drain(&*directory, &config.cluster.prefix, &calls, &id, grace, &stop).await?;
             let finished = before - left.min(before);
             output.say(format!("{id} takes no more battles; {finished} of {before} battles have finished"));
             // Battles do not move between nodes yet.
@@ -108,12 +110,13 @@ impl DrainArgs {
 /// How many battles there were, and how many are left when the time is over or the wait is ended.
 async fn drain(
     directory: &dyn Directory,
+    keyspace: &Keyspace,
     calls: &ControlClient,
     id: &NodeId,
     grace: Duration,
     stop: &Stop,
 ) -> anyhow::Result<(u32, u32)> {
-    let nodes = list::<NodeRecord>(directory).await?;
+    let nodes = list::<NodeRecord>(directory, keyspace).await?;
     let Some(node) = nodes.iter().find(|node| node.id == *id) else {
         let known: Vec<_> = nodes.iter().map(|node| node.id.as_str()).collect();
         bail!("no node {id} is registered; there are: {}", known.join(", "));
@@ -130,8 +133,8 @@ async fn drain(
 }
 
 /// The records of one kind; those that cannot be read are passed over.
-async fn list<R: Record>(directory: &dyn Directory) -> anyhow::Result<Vec<R>> {
-    let prefix = Keyspace::default().key(&format!("{}/", R::FOLDER));
+async fn list<R: Record>(directory: &dyn Directory, keyspace: &Keyspace) -> anyhow::Result<Vec<R>> {
+    let prefix = keyspace.key(&format!("{}/", R::FOLDER));
     let listed = timeout(ANSWER_MAX, directory.range(&prefix)).await;
     let away = || format!("the directory at {} does not answer", directory.address());
     let listing = listed.with_context(away)?.with_context(away)?;

@@ -39,6 +39,8 @@ pub struct NodeConfig {
     pub advertise: Option<IpAddr>,
     /// Where lobbies reach it.
     pub control: SocketAddr,
+    /// Where the cluster lives in the directory.
+    pub keyspace: Keyspace,
     /// Worker threads, 1 to 256.
     pub workers: u16,
     /// Battles at once, at the start; one more reservation is refused.
@@ -148,9 +150,9 @@ impl<G: Game> Node<G> {
         // A node that is started again waits for the lease of the one before it to end.
         let start_timeout = times.start_timeout.max(config.lease * 2);
         let lease = RegistrationConfig { ttl: config.lease, start_timeout, ..times };
-        let registration = Registration::start(directory.clone(), Keyspace::default(), record, lease).await?;
-        let registration = Arc::new(registration);
-        let lobbies = View::<LobbyRecord>::start(directory, &Keyspace::default(), ViewConfig::default());
+        let registering = Registration::start(directory.clone(), config.keyspace.clone(), record, lease);
+        let registration = Arc::new(registering.await?);
+        let lobbies = View::<LobbyRecord>::start(directory, &config.keyspace, ViewConfig::default());
         let calls = Arc::new(ControlClient::new(config.keys.clone(), Clock::system()));
         let tasks = vec![
             tokio::spawn(report_load(placement.clone(), registration.clone())),

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 use tiltyard_cluster::directory::Directory;
-use tiltyard_cluster::node::{Keyspace, SettingsRecord, View, ViewConfig};
+use tiltyard_cluster::node::{SettingsRecord, View, ViewConfig};
 
 use super::settings::{Config, SETTINGS, Setting};
 use super::value::Raw;
@@ -51,7 +51,7 @@ impl SetArgs {
         let directory = shared_directory(config, "`config set`")?;
         run_until_done(|_| async move {
             let (name, value) = (self.name.as_str(), self.value.as_deref());
-            let changed = SettingsRecord::change(&directory, &Keyspace::default(), name, value).await;
+            let changed = SettingsRecord::change(&directory, &config.cluster.prefix, name, value).await;
             let values = changed.context("changing the cluster's settings")?.values;
             match value {
                 Some(value) => output.say(format!("{name} is {value} in all processes of the cluster")),
@@ -98,7 +98,7 @@ fn with(config: &Config, values: &BTreeMap<String, String>) -> Config {
 
 /// Tells `change` of the configuration whenever the cluster's settings change. Runs until it is dropped.
 pub(crate) async fn follow(directory: Arc<dyn Directory>, own: Config, change: impl Fn(&Config)) {
-    let view = View::<SettingsRecord>::start(directory, &Keyspace::default(), ViewConfig::default());
+    let view = View::<SettingsRecord>::start(directory, &own.cluster.prefix, ViewConfig::default());
     let mut listed = view.subscribe();
     let mut values = BTreeMap::new();
     while listed.changed().await.is_ok() {
@@ -117,6 +117,7 @@ mod tests {
     use std::time::Duration;
 
     use tiltyard_cluster::directory::MemoryDirectory;
+    use tiltyard_cluster::node::Keyspace;
 
     use super::*;
 

@@ -5,6 +5,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use tiltyard_cluster::node::Keyspace;
+
 use super::service::ServiceUrl;
 use super::value::{Advertised, LogFilter, Named, Place, Raw, SecretPlace, Value};
 
@@ -178,6 +180,9 @@ settings! {
         /// The members of etcd in which the directory is kept, such as ["http://127.0.0.1:2379"]. Empty: the directory is
         /// in this process. Needs a build with `--features etcd`.
         etcd: Vec<String> = Vec::new();
+        /// What the names of all keys in etcd begin with: clusters that share an etcd have one each, and
+        /// none begins with another's. A path of a-z, 0-9 and dashes that begins with a slash.
+        prefix: Keyspace = Keyspace::default();
         /// File with `name:password` of our user in etcd. Empty: etcd asks for none.
         etcd_user_file: SecretPlace = SecretPlace(Place::new(""));
         /// File with the certificates (PEM) of whoever signed those of members at `https://`.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use tiltyard_cluster::NodeId;
+use tiltyard_cluster::node::Keyspace;
 use toml_edit::Value as Toml;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -170,6 +171,22 @@ impl Value for Named {
 
     fn to_toml(&self) -> Toml {
         self.0.as_ref().map_or("", NodeId::as_str).into()
+    }
+}
+
+impl Value for Keyspace {
+    const KIND: &'static str = "a path of a-z, 0-9 and dashes that begins with a slash and does not end with one, such as \"/tiltyard\"";
+
+    fn from_toml(value: &Toml) -> Option<Self> {
+        value.as_str().and_then(Self::from_text)
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::parse(text.trim()).ok()
+    }
+
+    fn to_toml(&self) -> Toml {
+        self.as_str().into()
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use tiltyard_battle::NodeConfig;
 use tiltyard_cluster::NodeId;
 use tiltyard_cluster::control::{ClusterKeys as ControlKeys, ClusterSecret};
-use tiltyard_cluster::node::{Keyspace, RegistrationConfig, ViewConfig};
+use tiltyard_cluster::node::{RegistrationConfig, ViewConfig};
 use tiltyard_engine::{Game, Registry, TickRate};
 use tiltyard_lobby::{GateConfig, GateLimits, LobbyConfig, ModeConfig, Waits};
 use tiltyard_netcode::system_random;
@@ -168,7 +168,7 @@ impl Plan {
             program: crate::BUILD.to_owned(),
             gate: Some(config.gate.listen),
             control: config.control.listen,
-            keyspace: Keyspace::default(),
+            keyspace: config.cluster.prefix.clone(),
             master_keys: self.keys.masters(),
             cluster_keys: self.cluster_keys(),
             seed: match config.seed {
@@ -211,6 +211,7 @@ pub(crate) fn node_config(
         listen: config.battle.listen,
         advertise: config.battle.advertise.0,
         control: config.control.listen,
+        keyspace: config.cluster.prefix.clone(),
         workers: config.workers(),
         battles_max: config.battle.battles_max,
         recordings: recordings.to_owned(),
@@ -230,7 +231,7 @@ pub(crate) fn gate_config(config: &Config, id: NodeId) -> GateConfig {
         instance: u64::from_le_bytes(system_random()),
         program: crate::BUILD.to_owned(),
         listen: config.gate.listen,
-        keyspace: Keyspace::default(),
+        keyspace: config.cluster.prefix.clone(),
         limits: gate_limits(config),
         registration: registration(config),
         view: ViewConfig::default(),

@@ -108,6 +108,12 @@ fn wrong_types_and_bounds_are_named_with_place() {
         &["t.toml:1:1: seed: wants a whole number from 0 to 9223372036854775807, found the number -1"],
     );
     check(
+        "[cluster]\nprefix = \"tiltyard/\"",
+        &[
+            "t.toml:2:1: cluster.prefix: wants a path of a-z, 0-9 and dashes that begins with a slash and does not end with one, such as \"/tiltyard\", found the text \"tiltyard/\"",
+        ],
+    );
+    check(
         "log = \"inof\"",
         &[
             "t.toml:1:1: log: wants a log filter such as \"info\" or \"warn,tiltyard_netcode=debug\", found the text \"inof\"",

@@ -22,17 +22,22 @@ fn wait_until(what_if_not: &str, mut is_so: impl FnMut() -> bool) {
 struct Cluster {
     program: Program,
     etcd: String,
+    /// Of the keys in etcd, which other clusters may use meanwhile.
+    prefix: String,
 }
 
 impl Cluster {
     fn start(&self, role: &str, name: &str) -> Up {
-        let files = "--set keys.file=keys.toml --set battle.seconds=8";
-        let line = format!("{files} {role} --name {name} --data data-{name} --etcd {}", self.etcd);
-        Up::start(&self.program, &line)
+        let line = format!("--set battle.seconds=8 {role} --name {name} --data data-{name}");
+        Up::start(&self.program, &self.line(&line, &self.prefix))
+    }
+
+    fn line(&self, line: &str, prefix: &str) -> String {
+        format!("--set keys.file=keys.toml --set cluster.prefix={prefix} {line} --etcd {}", self.etcd)
     }
 
     fn ask(&self, line: &str) -> (i32, Json) {
-        self.program.json(&format!("--set keys.file=keys.toml {line} --etcd {}", self.etcd))
+        self.program.json(&self.line(line, &self.prefix))
     }
 
     /// The names of one kind of processes that are registered.
@@ -82,7 +87,8 @@ fn a_cluster_of_processes_loses_a_gate_and_two_nodes_and_plays_on_over_real_sock
         Ok(_) => return skip(name, "this build has no etcd"),
         Err(_) => return skip(name, "ETCD_URL names no etcd"),
     };
-    let cluster = Cluster { program: Program::new(), etcd };
+    let prefix = format!("/processes-{}", std::process::id());
+    let cluster = Cluster { program: Program::new(), etcd, prefix };
     assert_eq!(cluster.program.json("keys new --file keys.toml").0, 0);
     let nodes = ["node-a", "node-b", "node-c"].map(|name| cluster.start("battle", name));
     let lobby = cluster.start("lobby", "lobby-a");
@@ -90,6 +96,8 @@ fn a_cluster_of_processes_loses_a_gate_and_two_nodes_and_plays_on_over_real_sock
     assert_eq!(cluster.listed("nodes"), ["node-a", "node-b", "node-c"]);
     assert_eq!(cluster.listed("lobbies"), ["lobby-a"]);
     assert_eq!(cluster.listed("gates"), ["gate-a", "gate-b"]);
+    let (code, others) = cluster.program.json(&cluster.line("nodes", &format!("{}-other", cluster.prefix)));
+    assert!(code == 0 && others["nodes"].as_array().is_some_and(Vec::is_empty), "{others}");
     // A second process of a name is refused by name, and so is one that asks too much.
     let (code, refused) = cluster.ask("drain node-x");
     assert!(

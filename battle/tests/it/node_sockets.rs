@@ -29,6 +29,7 @@ fn config(folder: &Path) -> NodeConfig {
         listen: any,
         advertise: None,
         control: any,
+        keyspace: Keyspace::parse("/tiltyard/here").unwrap(),
         workers: 1,
         battles_max: 4,
         recordings: folder.join("recordings"),
@@ -48,9 +49,12 @@ async fn a_node_that_ends_in_order_is_off_every_list_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let directory = Arc::new(MemoryDirectory::new());
     let node = Node::<Pushing>::start(config(folder.path()), directory.clone()).await.unwrap();
-    assert_eq!(directory.range("/tiltyard").await.unwrap().entries.len(), 1);
+    assert_eq!(directory.range("/tiltyard/here/nodes/").await.unwrap().entries.len(), 1);
     node.shutdown(Duration::from_millis(100)).await;
-    assert!(directory.range("/tiltyard").await.unwrap().entries.is_empty(), "its lease has an hour to live");
+    assert!(
+        directory.range("/tiltyard/here/nodes/").await.unwrap().entries.is_empty(),
+        "its lease has an hour to live"
+    );
 }
 
 /// A lobby that stores every result.
@@ -92,7 +96,7 @@ async fn a_node_settles_what_the_killed_one_before_it_left_and_settles_it_once()
     let record = LobbyRecord::new(id, 1, lobby.address(), "test");
     let lobby_registered = Registration::start(
         directory.clone(),
-        Keyspace::default(),
+        config.keyspace.clone(),
         record,
         RegistrationConfig { ttl: Duration::from_secs(3600), ..RegistrationConfig::default() },
     );
@@ -128,7 +132,7 @@ async fn a_node_on_all_addresses_is_listed_by_the_one_that_players_are_told() {
     assert!(matches!(refused, NodeError::Unspecified(_)), "{refused}");
     config.advertise = Some("203.0.113.7".parse().unwrap());
     let node = Node::<Pushing>::start(config, directory.clone()).await.unwrap();
-    let record = directory.range("/tiltyard").await.unwrap().entries.remove(0);
+    let record = directory.range("/tiltyard/here/nodes/").await.unwrap().entries.remove(0);
     let listed = NodeRecord::parse(&record.value).unwrap().addresses;
     assert_eq!(listed, node.addresses());
     assert_eq!(listed[0].ip().to_string(), "203.0.113.7");

@@ -45,6 +45,11 @@ impl Keyspace {
         }
     }
 
+    /// The prefix.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// A key of this cluster: the prefix, a slash and `path`.
     pub fn key(&self, path: &str) -> String {
         format!("{}/{path}", self.0)
