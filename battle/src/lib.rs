@@ -41,6 +41,7 @@ mod mishap;
 mod monitor;
 mod node;
 mod outbox;
+mod ownership;
 mod pacer;
 mod placement;
 mod recorder;

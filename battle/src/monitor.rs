@@ -22,6 +22,8 @@ pub struct NodeReport {
     pub sessions: BTreeMap<&'static str, u64>,
     /// Battles that ended by a panic of their own.
     pub panics: u64,
+    /// Battles that ended because other nodes own them by now.
+    pub superseded: u64,
     /// The counters of recordings and of reports on mishaps.
     pub recordings: BTreeMap<&'static str, u64>,
     /// Ticks made, and how long they took with their feeds, in nanoseconds.
@@ -85,6 +87,7 @@ impl<G: Game> NodeMonitor<G> {
             rooms: first.rooms,
             sessions: first.sessions.iter().copied().collect(),
             panics: first.panics,
+            superseded: self.placement.superseded.load(Ordering::Relaxed),
             recordings: self.recordings.list().into_iter().collect(),
             tick_ns: first.tick_ns,
         };

@@ -22,6 +22,7 @@ use tracing::{info, warn};
 use crate::identity::{IdentityError, signer};
 use crate::monitor::NodeMonitor;
 use crate::outbox::Outbox;
+use crate::ownership::give_up_superseded;
 use crate::placement::{CONNECTIONS_MAX, Placed, Placement, Worker};
 use crate::recording::Recorder;
 use crate::recovery::recover;
@@ -152,10 +153,11 @@ impl<G: Game> Node<G> {
         let lease = RegistrationConfig { ttl: config.lease, start_timeout, ..times };
         let registering = Registration::start(directory.clone(), config.keyspace.clone(), record, lease);
         let registration = Arc::new(registering.await?);
-        let lobbies = View::<LobbyRecord>::start(directory, &config.keyspace, ViewConfig::default());
+        let lobbies = View::<LobbyRecord>::start(directory.clone(), &config.keyspace, ViewConfig::default());
         let calls = Arc::new(ControlClient::new(config.keys.clone(), Clock::system()));
         let tasks = vec![
             tokio::spawn(report_load(placement.clone(), registration.clone())),
+            tokio::spawn(give_up_superseded(placement.clone(), registration.clone(), directory)),
             tokio::spawn(settle_for_ever(outbox, lobbies, calls, settled.clone())),
         ];
         info!(node = %config.id, control = %control.address(), "node is up");

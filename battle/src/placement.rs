@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -68,6 +68,8 @@ pub(crate) struct Placement<G: Game> {
     draining: AtomicBool,
     /// Battles at once, as of now.
     pub(crate) battles_max: AtomicU32,
+    /// Battles that ended because others own them.
+    pub(crate) superseded: AtomicU64,
     recorder: RecorderHandle,
     outbox: Outbox,
     settled: Arc<Notify>,
@@ -103,6 +105,7 @@ impl<G: Game> Placement<G> {
             changing: tokio::sync::Mutex::new(()),
             draining: AtomicBool::new(false),
             battles_max,
+            superseded: AtomicU64::new(0),
             recorder,
             outbox,
             settled,
@@ -125,6 +128,18 @@ impl<G: Game> Placement<G> {
 
     pub(crate) fn statuses(&self) -> impl Iterator<Item = WorkerStatus> {
         self.workers.iter().map(|worker| worker.status.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// The battles with their epochs.
+    pub(crate) fn epochs(&self) -> BTreeMap<BattleId, Epoch> {
+        self.placed().iter().map(|(battle, placed)| (*battle, placed.epoch)).collect()
+    }
+
+    /// Ends a battle that another owns by now, without a result.
+    pub(crate) async fn give_up(&self, battle: BattleId, epoch: Epoch) {
+        if self.release_alone(battle, epoch).await == ReleaseAnswer::Released {
+            self.superseded.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Takes no new battles from now on.

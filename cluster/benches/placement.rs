@@ -1,9 +1,9 @@
 //! How many battles a second lobbies place on nodes that are listed in a directory: `cargo bench -p tiltyard-cluster
 //! --features etcd --bench placement`. In memory, and where `ETCD_URL` is set in etcd.
 //!
-//! Nodes report their load to the directory and give their seats themselves, so that placing alone changes nothing
-//! in it; with epochs claimed the owner of each battle is written there too, many in one transaction. Each of the
-//! eight lobbies places `AT_ONCE` battles at a time (default 256).
+//! Nodes report their load to the directory and give their seats themselves, so that a seat alone changes nothing in
+//! it; with claims the owner of each battle is written there too, many in one transaction, which is what lobbies do.
+//! Each of the eight lobbies places `AT_ONCE` battles at a time (default 256).
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ async fn measure(name: &str, directory: &Arc<dyn Directory>, claims: bool) {
     let at = |share: f64| took.get((took.len() as f64 * share) as usize).map_or(Duration::ZERO, |took| *took);
     let line = format!(
         "{name}, {}: {:.0} placements/s, p50 {} us, p99 {} us, max/mean {:.3}, {refusals} refused\n",
-        if claims { "epochs claimed" } else { "seats alone" },
+        if claims { "with claims" } else { "seats alone" },
         took.len() as f64 / all.as_secs_f64(),
         at(0.5).as_micros(),
         at(0.99).as_micros(),

@@ -10,7 +10,7 @@
 //! | [`node`] | what stands in the directory of a process, and the choice of the least loaded node, a pure function |
 //! | [`control`] | reservations and reports between lobby and node, sealed with the cluster's secret |
 //! | [`election`] | one of many processes does a thing, with a number that tells its successors apart |
-//! | [`claims`] | first epochs of many battles in few transactions |
+//! | [`claims`] | who owns which battle, many in one transaction |
 //! | [`epoch`] | the number that tells an older copy of a battle that it is not the one any more |
 //! | [`testing`] | what every directory has to pass |
 //!

@@ -266,30 +266,30 @@ async fn an_epoch_is_claimed_once_and_only_grows() {
     let directory = MemoryDirectory::new();
     let keyspace = Keyspace::default();
     let [a, b] = ["a", "b"].map(|name| NodeId::parse(name).unwrap());
-    let claim = |after, owner| epoch::claim(&directory, &keyspace, BattleId(1), after, owner);
-    assert_eq!(claim(None, &a).await, Ok(Epoch(1)));
-    assert_eq!(claim(None, &a).await, Ok(Epoch(1)), "asking again gives the same");
-    let standing = Ownership { epoch: Epoch(1), owner: a.clone() };
-    assert_eq!(claim(None, &b).await, Err(ClaimError::Superseded(standing)));
-    assert_eq!(claim(Some(Epoch(1)), &b).await, Ok(Epoch(2)));
-    let standing = Ownership { epoch: Epoch(2), owner: b.clone() };
-    assert_eq!(claim(Some(Epoch(1)), &a).await, Err(ClaimError::Superseded(standing.clone())));
-    assert_eq!(claim(Some(Epoch(5)), &a).await, Err(ClaimError::Superseded(standing.clone())));
-    assert_eq!(epoch::current(&directory, &keyspace, BattleId(1)).await, Ok(Some(standing)));
-    epoch::forget(&directory, &keyspace, BattleId(1)).await.unwrap();
-    assert_eq!(epoch::current(&directory, &keyspace, BattleId(1)).await, Ok(None));
-    assert_eq!(claim(Some(Epoch(2)), &a).await, Err(ClaimError::NoSuchEpoch(Epoch(2))));
+    let owned = |epoch, owner: &NodeId| Ownership { epoch: Epoch(epoch), owner: owner.clone() };
+    let lease = directory.grant(5 * SECOND).await.unwrap().id;
+    let claim = async |wanted| epoch::claim(&directory, &keyspace, BattleId(1), &wanted, Some(lease)).await;
+    assert_eq!(claim(owned(1, &a)).await, Ok(()));
+    assert_eq!(claim(owned(1, &a)).await, Ok(()), "asking again is fine");
+    assert_eq!(claim(owned(1, &b)).await, Err(ClaimError::Superseded(owned(1, &a))));
+    assert_eq!(claim(owned(3, &b)).await, Ok(()), "what was raised without being claimed is no hindrance");
+    for late in [owned(1, &a), owned(2, &a), owned(3, &a)] {
+        assert_eq!(claim(late).await, Err(ClaimError::Superseded(owned(3, &b))));
+    }
+    let current = || epoch::current(&directory, &keyspace, BattleId(1));
+    assert_eq!(current().await, Ok(Some(owned(3, &b))));
+    sleep(6 * SECOND).await;
+    assert_eq!(current().await, Ok(None), "gone with its lease");
 }
 
 #[tokio::test(start_paused = true)]
 async fn of_many_takeovers_at_once_exactly_one_wins() {
     let directory = MemoryDirectory::new();
     let keyspace = Keyspace::default();
-    let first = NodeId::parse("first").unwrap();
-    epoch::claim(&directory, &keyspace, BattleId(1), None, &first).await.unwrap();
-    let owners: Vec<_> = (0..20).map(|n| NodeId::parse(&format!("n{n}")).unwrap()).collect();
-    let claims =
-        owners.iter().map(|owner| epoch::claim(&directory, &keyspace, BattleId(1), Some(Epoch(1)), owner));
+    let owned = |epoch, owner: &str| Ownership { epoch: Epoch(epoch), owner: NodeId::parse(owner).unwrap() };
+    epoch::claim(&directory, &keyspace, BattleId(1), &owned(1, "first"), None).await.unwrap();
+    let wanted: Vec<_> = (0..20).map(|n| owned(2, &format!("n{n}"))).collect();
+    let claims = wanted.iter().map(|wanted| epoch::claim(&directory, &keyspace, BattleId(1), wanted, None));
     let won = futures_util::future::join_all(claims).await.into_iter().filter(Result::is_ok).count();
     assert_eq!(won, 1);
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use ring::digest;
 use tiltyard_api::{Base64, BattleReady, ErrorCode, Hex64, Text};
 use tiltyard_cluster::control::{BattleKeyGrant, Refusal, Release, Reservation, ReserveAnswer, ReservedSeat};
+use tiltyard_cluster::epoch::Ownership;
 use tiltyard_cluster::node::NodeRecord;
 use tiltyard_cluster::node::select::{Demand, NoNode, select};
 use tiltyard_cluster::{BattleId, Epoch, NodeId};
@@ -83,7 +84,9 @@ impl House {
                 return Err(refused);
             }
         };
-        match self.store.place(row.battle, row.epoch, &node.id, &addresses).await {
+        let placing = self.store.place(row.battle, row.epoch, &node.id, &addresses);
+        let (placed, ()) = tokio::join!(placing, self.claim(&row, &node.id));
+        match placed {
             Ok(true) => {}
             outcome => {
                 // The row is not what we wrote, or nobody knows whether it is: give the node its seats back, and let
@@ -102,6 +105,16 @@ impl House {
         row.node = Some(node.id);
         row.addresses = addresses;
         Ok(self.hand_out(mode, &row))
+    }
+
+    /// Tells the directory whose the battle is under this epoch, so that a node that was away learns when it is another's.
+    /// A directory that is away hinders no battle: who may settle it stands in its row.
+    async fn claim(&self, row: &BattleRow, node: &NodeId) {
+        let ownership = Ownership { epoch: row.epoch, owner: node.clone() };
+        if let Err(error) = self.claims.claim(row.battle, ownership).await {
+            self.counters.battles_unclaimed.one();
+            tracing::warn!(battle = %row.battle, %node, %error, "the directory does not know whose it is");
+        }
     }
 
     /// Dissolves a battle as soon as the store answers: until then it keeps its players busy, if only until it is

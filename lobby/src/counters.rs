@@ -65,6 +65,8 @@ tiltyard_cluster::counters! {
         matches_returned,
         /// Battles placed on a node.
         battles_placed,
+        /// Battles placed without the directory knowing whose they are.
+        battles_unclaimed,
         /// Reservations that a node refused.
         reservations_refused,
         /// Reservations without an answer.

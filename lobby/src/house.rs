@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tiltyard_api::{BattleReady, ErrorCode, GateMessage, ModeInfo};
+use tiltyard_cluster::claims::Claims;
 use tiltyard_cluster::control::NodeCalls;
+use tiltyard_cluster::directory::Directory;
 use tiltyard_cluster::node::select::Ledger;
 use tiltyard_cluster::node::{NodeRecord, View};
 use tiltyard_cluster::{BattleId, Clock};
@@ -77,6 +79,7 @@ pub(crate) struct House {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) store_heard: StoreHeard,
     pub(crate) nodes: View<NodeRecord>,
+    pub(crate) claims: Claims,
     pub(crate) calls: Arc<dyn NodeCalls>,
     pub(crate) clock: Clock,
     pub(crate) counters: Arc<LobbyCounters>,
@@ -101,12 +104,16 @@ pub(crate) struct House {
 impl House {
     pub(crate) fn new(
         config: LobbyConfig,
+        directory: Arc<dyn Directory>,
         store: Arc<dyn Store>,
-        nodes: View<NodeRecord>,
         calls: Arc<dyn NodeCalls>,
         clock: Clock,
     ) -> Self {
+        let lasts = config.modes.iter().map(ModeConfig::duration_max).max().unwrap_or_default();
+        let kept = lasts + config.waits.token_ttl + config.waits.result_grace;
         Self {
+            nodes: View::start(Arc::clone(&directory), &config.keyspace, config.view),
+            claims: Claims::start(directory, config.keyspace.clone(), kept),
             numbers: Numbers::new(Arc::clone(&store), config.seed),
             keys: RwLock::new(Arc::new(Keyring::new(config.master_keys.clone()))),
             limits: RwLock::new(config.gate_limits),
@@ -115,7 +122,6 @@ impl House {
             config,
             store,
             store_heard: StoreHeard::now(),
-            nodes,
             calls,
             clock,
             counters: Arc::default(),

@@ -10,9 +10,7 @@ use tiltyard_cluster::control::{
     ControlCounters, ControlServer, Handlers, LobbyHandler, NodeCalls, SessionHandler,
 };
 use tiltyard_cluster::directory::Directory;
-use tiltyard_cluster::node::{
-    LobbyRecord, NodeRecord, RegisterError, Registration, RegistrationCounters, View, ViewCounters,
-};
+use tiltyard_cluster::node::{LobbyRecord, RegisterError, Registration, RegistrationCounters, ViewCounters};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -91,10 +89,9 @@ impl Lobby {
         };
         let gate_address = gate.as_ref().map(Listener::address);
 
-        let view: View<NodeRecord> = View::start(Arc::clone(&directory), &config.keyspace, config.view);
-        let view_counters = Arc::clone(view.counters());
         let limits = config.gate_limits;
-        let house = Arc::new(House::new(config, store, view, nodes, clock.clone()));
+        let house = Arc::new(House::new(config, Arc::clone(&directory), store, nodes, clock.clone()));
+        let view_counters = Arc::clone(house.nodes.counters());
         let config = &house.config;
 
         let sink: Arc<dyn LobbyHandler> = Arc::new(ResultSink(Arc::clone(&house)));

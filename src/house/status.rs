@@ -16,6 +16,7 @@ pub(crate) fn write_node<G: Game>(node: &NodeMonitor<G>, page: &mut StatusPage) 
     }
     page.counter("node_ticks", owner, report.tick_ns.len());
     page.counter("node_panics", owner, report.panics);
+    page.counter("node_battles_superseded", owner, report.superseded);
     for (gauge, quantile) in
         [("node_tick_us_p50", 0.5), ("node_tick_us_p99", 0.99), ("node_tick_us_max", 1.0)]
     {

@@ -9,14 +9,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tiltyard_battle::{Node, NodeConfig, NodeError, Recorder};
 use tiltyard_cluster::control::{
-    BattleEnd, ClusterKeys, ClusterSecret, ControlServer, Handlers, LobbyHandler, SettleAnswer, Settlement,
+    BattleEnd, BattleKeyGrant, ClusterKeys, ClusterSecret, ControlClient, ControlServer, Handlers,
+    LobbyHandler, NodeCalls as _, Peer, Reservation, ReserveAnswer, ReservedSeat, SettleAnswer, Settlement,
 };
 use tiltyard_cluster::directory::{Directory, MemoryDirectory};
+use tiltyard_cluster::epoch::{self, Ownership};
 use tiltyard_cluster::node::{
     Keyspace, LobbyRecord, NodeRecord, Record as _, Registration, RegistrationConfig,
 };
 use tiltyard_cluster::{BattleId, Clock, Epoch, NodeId};
-
+use tiltyard_engine::{Game as _, Registry, bytemuck};
 use tiltyard_replay::Summary;
 
 use crate::game::Pushing;
@@ -138,4 +140,56 @@ async fn a_node_on_all_addresses_is_listed_by_the_one_that_players_are_told() {
     assert_eq!(listed[0].ip().to_string(), "203.0.113.7");
     assert_ne!(listed[0].port(), 0);
     node.shutdown(Duration::from_millis(100)).await;
+}
+
+fn reservation(battle: u64) -> Reservation {
+    let seat = ReservedSeat { seat: 0, team: 0, player: 7, name: "ada".to_owned(), bot: false, loadout: 0 };
+    Reservation {
+        battle: BattleId(battle),
+        epoch: Epoch::FIRST,
+        mode: "push".to_owned(),
+        protocol_hash: Registry::of::<Pushing>().unwrap().protocol_hash::<Pushing>().0,
+        setup: bytemuck::bytes_of(&Pushing::modes()[0].setup).to_vec(),
+        seed: battle,
+        rate_hz: 30,
+        ticks_max: 10_000,
+        seats: vec![seat],
+        keys: vec![BattleKeyGrant { kid: 1, key: [1; 32] }],
+        deadline_ms: 600_000,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_lost_its_lease_ends_the_battles_that_are_anothers_by_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    let directory: Arc<dyn Directory> = Arc::new(MemoryDirectory::new());
+    let node = Node::<Pushing>::start(config.clone(), directory.clone()).await.unwrap();
+    let calls = ControlClient::new(config.keys.clone(), Clock::system());
+    let peer = Peer { id: config.id.clone(), control: node.control() };
+    for battle in 1..=3 {
+        let answer = calls.reserve(&peer, &reservation(battle)).await.unwrap();
+        assert!(matches!(answer, ReserveAnswer::Reserved { .. }), "{answer:?}");
+    }
+    // The first is another's by now, the second its own, and of the third the directory knows nothing.
+    let owned = |epoch, owner: &str| Ownership { epoch: Epoch(epoch), owner: NodeId::parse(owner).unwrap() };
+    for (battle, ownership) in [(1, owned(2, "node-b")), (2, owned(1, "node-a"))] {
+        epoch::claim(&*directory, &config.keyspace, BattleId(battle), &ownership, None).await.unwrap();
+    }
+    let entry = directory.range(&config.keyspace.key("nodes/")).await.unwrap().entries.remove(0);
+    directory.revoke(entry.lease.unwrap()).await.unwrap();
+    let until = tokio::time::Instant::now() + Duration::from_secs(60);
+    while node.battles() == 3 {
+        assert!(tokio::time::Instant::now() < until, "it goes on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let left: Vec<_> = node.running().into_iter().map(|(battle, _)| battle).collect();
+    assert_eq!(left, [BattleId(2), BattleId(3)]);
+    // It has no result of ours.
+    assert_eq!(node.monitor().report().superseded, 1);
+    node.shutdown(Duration::from_millis(100)).await;
+    let results = fs::read_dir(&config.outbox).unwrap().flatten();
+    let mut results: Vec<_> = results.filter_map(|file| file.file_name().into_string().ok()).collect();
+    results.sort();
+    assert_eq!(results, ["0000000000000002-1.json", "0000000000000003-1.json"]);
 }

@@ -17,7 +17,7 @@ use crate::control::{
     Reservation, ReserveAnswer, ReservedSeat,
 };
 use crate::directory::Directory;
-use crate::epoch;
+use crate::epoch::{self, Ownership};
 use crate::id::{BattleId, Epoch, NodeId};
 use crate::node::select::{Demand, Ledger, select};
 use crate::node::{Keyspace, Load, NodeRecord, Registration, RegistrationConfig, View, ViewConfig};
@@ -30,6 +30,8 @@ const SEATS: u16 = 10;
 const NODES_ASKED_MAX: usize = 3;
 /// Nodes that report so seldom have not done so while the battles of one moment are placed.
 const NEVER: Duration = Duration::from_secs(3_600);
+/// How long battles last at most.
+const KEPT: Duration = Duration::from_secs(300);
 
 /// What is placed where.
 #[derive(Debug, Clone, Copy)]
@@ -149,7 +151,8 @@ impl Lobby {
             match self.reserve(&node, battle).await {
                 ReserveAnswer::Reserved { .. } => {
                     if let Some(claims) = &self.claims {
-                        claims.claim_first(battle, node.id).await.expect("nobody else claims it");
+                        let owned = Ownership { epoch: Epoch::FIRST, owner: node.id };
+                        claims.claim(battle, owned).await.expect("nobody else claims it");
                     }
                     return (Outcome::Placed, refusals);
                 }
@@ -275,7 +278,7 @@ impl Placing {
             nodes: View::start(Arc::clone(directory), keyspace, ViewConfig::default()),
             ledger: Mutex::default(),
             calls: Arc::clone(calls),
-            claims: self.claims.then(|| Claims::start(Arc::clone(directory), keyspace.clone())),
+            claims: self.claims.then(|| Claims::start(Arc::clone(directory), keyspace.clone(), KEPT)),
             began: Instant::now(),
         };
         let mut listed = lobby.nodes.subscribe();

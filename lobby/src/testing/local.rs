@@ -8,7 +8,6 @@ use tiltyard_api::{ClientMessage, GateMessage};
 use tiltyard_cluster::Clock;
 use tiltyard_cluster::control::{LobbyHandler, NodeCalls, SessionCalls, SessionHandler, SessionLink};
 use tiltyard_cluster::directory::Directory;
-use tiltyard_cluster::node::View;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -73,8 +72,7 @@ impl LocalLobby {
         clock: Clock,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        let view = View::start(directory, &config.keyspace, config.view);
-        let house = Arc::new(House::new(config, store, view, nodes, clock));
+        let house = Arc::new(House::new(config, directory, store, nodes, clock));
         let tasks = background(&house);
         let linked = LinkedTasks { house: Arc::clone(&house), tasks: Mutex::new(Some(Vec::new())) };
         Ok(Self { house, tasks, linked: Arc::new(linked) })

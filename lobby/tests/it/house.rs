@@ -39,7 +39,7 @@ pub(crate) enum Plan {
 
 /// A node that reserves nothing but remembers what it was asked.
 pub(crate) struct FakeNode {
-    id: NodeId,
+    pub(crate) id: NodeId,
     address: SocketAddr,
     store: Arc<dyn Store>,
     pub(crate) plans: Mutex<VecDeque<Plan>>,

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use crate::house::{Client, HASH, House, Plan, config, opened, queue, settlement};
 use tiltyard_api::{ClientMessage, Ended, GateMessage, Issue, WhereIsMyBattle};
-use tiltyard_cluster::control::{Refusal, SettleAnswer};
+use tiltyard_cluster::control::{Refusal, Reservation, SettleAnswer};
 use tiltyard_cluster::directory::MemoryDirectory;
+use tiltyard_cluster::epoch;
+use tiltyard_cluster::node::Keyspace;
 use tiltyard_cluster::testing::{Fault, Faulty};
 use tiltyard_cluster::{BattleId, Epoch};
 use tiltyard_lobby::store::BattleState;
@@ -158,6 +160,16 @@ async fn after_a_lost_answer_the_next_node_gets_a_higher_epoch_and_the_first_can
         .map(|it| it.epoch)
         .collect();
     assert_eq!(released, [Epoch(1)]);
+    let owner = epoch::current(&*house.directory, &Keyspace::default(), BattleId(ready.battle.0)).await;
+    let owner = owner.unwrap().expect("it is claimed");
+    assert_eq!(owner.epoch, Epoch(2), "the first node learns from it that the battle is another's");
+    let second = |(reservation, _): &(Reservation, _)| reservation.epoch == Epoch(2);
+    assert!(
+        house
+            .nodes
+            .iter()
+            .any(|node| { node.id == owner.owner && node.reserved.lock().unwrap().iter().any(second) })
+    );
     let sink = house.lobby.result_sink();
     let battle = BattleId(ready.battle.0);
     let stale = sink.settle(settlement(battle, Epoch(1))).await;
