@@ -8,7 +8,7 @@ use tiltyard_netcode::measure::PacketPair;
 use tiltyard_netcode::token::{Claims, MasterKey, Role, SessionSecret, TokenFile, mint};
 use tiltyard_netcode::{
     BattleId, Client, ClientConfig, ConnectionId, Epoch, Feed, HostedBattle, LaneWish, Millis, Server,
-    ServerConfig, ServerEvent,
+    ServerConfig, ServerEvent, Transport, TransportWish,
 };
 
 const BATTLE: BattleId = BattleId(1);
@@ -80,6 +80,7 @@ fn client(seat: u16, lane: LaneWish, now: Millis) -> Client {
         protocol_hash: PROTOCOL,
         math_hash: None,
         resume_tick: None,
+        transport: TransportWish::Only(Transport::Udp),
         connect_sequence: 1,
     };
     let mut seed = [4; 32];
@@ -107,7 +108,7 @@ fn pass(server: &mut Server, clients: &mut [Client], first_seat: u16, now: Milli
             }
         }
         while let Some(transmit) = server.poll_transmit(now, &mut datagram) {
-            let index = usize::from(transmit.to.port() - first_seat);
+            let index = usize::from(transmit.to.address.port() - first_seat);
             clients[index].handle_datagram(now, node(), &mut datagram);
             moved = true;
         }

@@ -18,7 +18,7 @@ use tiltyard_netcode::message::{Ask, INPUTS_RUN_MAX, InputReport};
 use tiltyard_netcode::tick_sync::TickSync;
 use tiltyard_netcode::token::{Role, TokenFile};
 use tiltyard_netcode::{
-    Client, ClientConfig, ClientEvent, CloseReason, DenyReason, Feed, Lane, LaneWish, Millis,
+    Client, ClientConfig, ClientEvent, CloseReason, DenyReason, Feed, Lane, LaneWish, Millis, TransportWish,
 };
 
 use crate::decisions::{Decisions, LEAD_TICKS, Pace};
@@ -64,6 +64,8 @@ pub struct PlayerSettings {
     pub feed: Feed,
     /// How feeds and inputs shall travel.
     pub lane: LaneWish,
+    /// What may carry the session's packets.
+    pub transport: TransportWish,
     /// When inputs are decided.
     pub pace: Pace,
     /// How long a node that does not answer is tried before the first session, milliseconds; each address is asked for
@@ -79,6 +81,7 @@ impl Default for PlayerSettings {
         Self {
             feed: Feed::Snapshot,
             lane: LaneWish::Auto,
+            transport: TransportWish::Auto,
             pace: Pace::Repeatable { lead_ticks: LEAD_TICKS },
             connect_for_ms: 10_000,
             reconnect_for_ms: 30_000,
@@ -98,6 +101,7 @@ pub fn client_config<G: Game>(token_file: TokenFile, settings: &PlayerSettings) 
         token_file,
         feed: settings.feed,
         lane: settings.lane,
+        transport: settings.transport,
         protocol_hash: registry.protocol_hash::<G>().0,
         // Only who simulates must count as the node does.
         math_hash: (settings.feed == Feed::Frame).then(math::self_test_hash),

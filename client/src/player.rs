@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tiltyard_engine::Game;
-use tiltyard_netcode::{Client, ClientConfig, Millis, Transmit};
+use tiltyard_netcode::{Client, ClientConfig, Millis, Transmit, Transport, TransportWish};
 
 use crate::pilot::{Pilot, PlayerSettings};
 use crate::script::Script;
@@ -16,17 +16,18 @@ pub struct Player<G: Game> {
 }
 
 impl<G: Game> Player<G> {
-    /// A player that begins its handshake; `config` is best made by [`client_config`](crate::client_config), with a
+    /// A player that begins its handshake, over datagrams alone; `config` is best made by [`client_config`](crate::client_config), with a
     /// `connect_sequence` higher than in every earlier attempt with this token. `seed` must come from a
     /// cryptographic generator.
     #[must_use]
     pub fn new(
-        config: ClientConfig,
+        mut config: ClientConfig,
         settings: PlayerSettings,
         script: Box<dyn Script<G>>,
         now: Millis,
         seed: [u8; 32],
     ) -> Self {
+        config.transport = TransportWish::Only(Transport::Udp);
         Self { client: Client::new(config, now, seed), pilot: Pilot::new(settings, script, now) }
     }
 

@@ -89,6 +89,8 @@ counters! {
     events_full,
     /// Datagram messages that gave way to newer ones before they were sent.
     datagrams_superseded,
+    /// Packets of a connection that came over another stream than its own.
+    wrong_path,
     /// New source addresses of living connections that were challenged.
     paths_challenged,
     /// New source addresses that answered, and are followed.

@@ -17,7 +17,7 @@ use crate::token::{
 use crate::wire::Reader;
 use crate::{
     BattleId, Client, ClientConfig, ConnectionId, Counters, DenyReason, Epoch, Feed, HostedBattle, LaneWish,
-    Millis, Server, ServerConfig,
+    Millis, Server, ServerConfig, Transport, TransportWish,
 };
 
 /// A target: any bytes go in.
@@ -117,6 +117,7 @@ fn client() -> Client {
         protocol_hash: [1; 16],
         math_hash: None,
         resume_tick: None,
+        transport: TransportWish::Auto,
         connect_sequence: 1,
     };
     Client::new(config, Millis(1_000), [8; 32])
@@ -161,7 +162,7 @@ fn keys() -> SessionKeys {
 pub fn packet(data: &[u8]) {
     for (own, peer) in [(Side::Server, Side::Client), (Side::Client, Side::Server)] {
         let (mut now, id) = (Millis(1_000), ConnectionId(1));
-        let mut session = Session::new(own, id, keys(), LaneWish::Auto, now);
+        let mut session = Session::new(own, Transport::Udp, id, keys(), LaneWish::Auto, now);
         let (mut inbox, mut counters, mut out) = (Inbox::<()>::new(), Counters::default(), Vec::new());
         let _ = session.send_reliable(now, &[1; 3_000]);
         let key = if own == Side::Server { keys().client_to_server } else { keys().server_to_client };
@@ -195,7 +196,7 @@ pub fn packet(data: &[u8]) {
 /// Steps of KCP blocks to a lane that has something to say.
 pub fn kcp(data: &[u8]) {
     let mut now = Millis(0);
-    let mut lane = Reliable::new(Side::Server, now, MESSAGE_TO_SERVER_MAX);
+    let mut lane = Reliable::new(Side::Server, Transport::Udp, now, MESSAGE_TO_SERVER_MAX);
     lane.send(now, &[1; 5_000]).expect("there is room");
     let waiting = lane.waiting_bytes();
     for (ms, block) in steps(data) {
@@ -206,7 +207,7 @@ pub fn kcp(data: &[u8]) {
         let mut said = 0;
         while let Some(block) = lane.peek_block() {
             said += block.len();
-            lane.pop_block();
+            lane.pop_block(now);
         }
         assert!(said <= 64 * 1024, "{said} bytes at once");
         // The queue becomes segments, which count as whole ones.

@@ -11,10 +11,12 @@
 //! A client joins a battle, without a socket:
 //!
 //! ```
+//! use std::net::SocketAddr;
+//!
 //! use tiltyard_netcode::token::{Claims, MasterKey, Role, SessionSecret, TokenFile, mint};
 //! use tiltyard_netcode::{
 //!     BattleId, Client, ClientConfig, ClientEvent, Epoch, Feed, HostedBattle, LaneWish, Millis, Server, ServerConfig,
-//!     system_random,
+//!     TransportWish, system_random,
 //! };
 //!
 //! // The lobby: a key for the battle, a token for a seat.
@@ -44,12 +46,13 @@
 //! server.host(battle, hosted);
 //!
 //! // The client joins; both take turns until neither has anything to say.
-//! let node = "192.0.2.1:4000".parse()?;
-//! let home = "198.51.100.1:5000".parse()?;
+//! let node: SocketAddr = "192.0.2.1:4000".parse()?;
+//! let home: SocketAddr = "198.51.100.1:5000".parse()?;
 //! let config = ClientConfig {
 //!     token_file: TokenFile { token, session_secret, addresses: vec![node] },
 //!     feed: Feed::Snapshot,
 //!     lane: LaneWish::Auto,
+//!     transport: TransportWish::Auto,
 //!     protocol_hash: [1; 16],
 //!     math_hash: None,
 //!     resume_tick: None,
@@ -83,6 +86,7 @@ pub mod link;
 pub mod measure;
 pub mod message;
 mod packet;
+mod path;
 mod replay_window;
 #[cfg(feature = "shell")]
 pub mod shell;
@@ -94,7 +98,7 @@ mod vectors;
 mod wheel;
 mod wire;
 
-pub use connection::{CloseReason, ConnectionStats};
+pub use connection::{CloseReason, ConnectionStats, Room};
 pub use counters::Counters;
 pub use crypto::system_random;
 pub use endpoint::{
@@ -103,5 +107,6 @@ pub use endpoint::{
 };
 pub use handshake::DenyReason;
 pub use identity::{BattleId, ConnectionId, Epoch, Feed, Lane, LaneWish};
+pub use path::{Path, Transport, TransportWish};
 pub use replay_window::ReplayWindow;
 pub use time::Millis;

@@ -20,6 +20,10 @@ pub const RELIABLE_QUEUE_MAX: usize = MESSAGE_MAX + 512 * 1024;
 /// long again before each resend: with 15 s, one session in fifty at 30 % loss each way was cut for bad luck.
 pub const RELIABLE_STALL_MS: u64 = 30_000;
 
+/// Bytes of a stream's reliable lane that may wait beyond its longest message, while the application takes none; more
+/// ends the connection.
+pub const STREAM_AHEAD_MAX: usize = 64 * 1024;
+
 /// Messages that may wait for the datagram lane; the oldest gives way and is counted.
 pub const DATAGRAMS_PENDING_MAX: usize = 8;
 

@@ -15,6 +15,7 @@
 //! 5  PATH CHALLENGE  8 random bytes
 //! 6  PATH RESPONSE   the same 8 bytes
 //! 7  CLOSE           reason 1
+//! 8  STREAM          length 2, the next bytes of the reliable lane, on a transport that is a stream
 //! ```
 
 use crate::connection::CloseReason;
@@ -67,6 +68,7 @@ pub(crate) enum Item<'a> {
     PathChallenge([u8; 8]),
     PathResponse([u8; 8]),
     Close(CloseReason),
+    Stream(&'a [u8]),
 }
 
 /// A packet that opened.
@@ -160,6 +162,7 @@ impl Item<'_> {
                 out.put_u8(7);
                 out.put_u8(reason.to_wire());
             }
+            Self::Stream(bytes) => put_sized(out, 8, bytes),
         }
     }
 }
@@ -190,6 +193,7 @@ fn parse_item<'a>(reader: &mut Reader<'a>) -> Result<Item<'a>, crate::wire::Shor
         5 => Item::PathChallenge(reader.array()?),
         6 => Item::PathResponse(reader.array()?),
         7 => Item::Close(CloseReason::from_wire(reader.u8()?)),
+        8 => Item::Stream(sized(reader)?),
         _ => return Err(crate::wire::Short),
     })
 }
@@ -271,6 +275,7 @@ mod tests {
             Item::Ping { stamp: 1, report },
             Item::Pong { stamp: 2, report },
             Item::PathResponse([4; 8]),
+            Item::Stream(&[5; 9]),
             Item::Close(CloseReason::Replaced),
         ];
         let mut bytes = Vec::new();
@@ -282,7 +287,7 @@ mod tests {
             let walked = Items(&bytes[..len]).filter(Result::is_ok).count();
             assert!(walked < items.len());
         }
-        assert_eq!(Items(&[8, 0, 0]).count(), 1);
-        assert!(Items(&[8, 0, 0]).all(|item| item.is_err()));
+        assert_eq!(Items(&[9, 0, 0]).count(), 1);
+        assert!(Items(&[9, 0, 0]).all(|item| item.is_err()));
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tiltyard_netcode::token::{Claims, MasterKey, Role, SessionSecret, TokenFile, mint};
 use tiltyard_netcode::{
     BattleId, Client, ClientConfig, ClientEvent, ConnectionId, Epoch, Feed, HostedBattle, LaneWish, Millis,
-    Server, ServerConfig, ServerEvent,
+    Server, ServerConfig, ServerEvent, Transport, TransportWish,
 };
 
 struct Counting;
@@ -72,6 +72,7 @@ fn config(seat: u16, lane: LaneWish) -> ClientConfig {
         protocol_hash: [1; 16],
         math_hash: None,
         resume_tick: None,
+        transport: TransportWish::Only(Transport::Udp),
         connect_sequence: 1,
     }
 }
@@ -92,7 +93,8 @@ fn exchange(now: Millis, server: &mut Server, pairs: &mut [Pair], buffer: &mut V
             }
         }
         while let Some(transmit) = server.poll_transmit(now, buffer) {
-            let pair = pairs.iter_mut().find(|pair| pair.address == transmit.to).expect("one of ours");
+            let pair =
+                pairs.iter_mut().find(|pair| pair.address == transmit.to.address).expect("one of ours");
             pair.client.handle_datagram(now, server_address, buffer);
             quiet = false;
         }

@@ -7,7 +7,7 @@ use tiltyard_netcode::shell::{ClientShell, ServerShell};
 use tiltyard_netcode::token::{Claims, MasterKey, Role, SessionSecret, TokenFile, mint};
 use tiltyard_netcode::{
     BattleId, ClientConfig, ClientEvent, CloseReason, Epoch, Feed, HostedBattle, LaneWish, ServerConfig,
-    ServerEvent, system_random,
+    ServerEvent, Transport, TransportWish, system_random,
 };
 
 const BATTLE: BattleId = BattleId(1);
@@ -67,6 +67,7 @@ async fn talk(lane: LaneWish, rebinds: bool, link: Option<LinkConfig>) {
         protocol_hash: [1; 16],
         math_hash: None,
         resume_tick: None,
+        transport: TransportWish::Only(Transport::Udp),
         connect_sequence: 0,
     };
     let client = async {
@@ -130,6 +131,7 @@ async fn real_socket_timers_act_while_strangers_keep_the_socket_busy() {
         protocol_hash: [1; 16],
         math_hash: None,
         resume_tick: None,
+        transport: TransportWish::Only(Transport::Udp),
         connect_sequence: 0,
     };
     let both = async {

@@ -239,8 +239,8 @@ impl<G: Game> Field<G> {
         self.worker.poll(&mut self.server, next.0 * 1000);
         self.note_tick();
         while let Some(transmit) = self.server.poll_transmit(next, &mut datagram) {
-            if let Some(number) = self.addresses.get(&transmit.to) {
-                self.homes[*number].down.send(next, transmit.to, &datagram);
+            if let Some(number) = self.addresses.get(&transmit.to.address) {
+                self.homes[*number].down.send(next, transmit.to.address, &datagram);
             }
         }
         for home in &mut self.homes {

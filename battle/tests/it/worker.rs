@@ -1,12 +1,14 @@
 //! Workers: many rooms behind one endpoint, still without sockets.
 
+use std::net::SocketAddr;
+
 use tiltyard_battle::{REPORT_EXTENSION, Recorder, Room, RoomSettings, Worker};
 use tiltyard_engine::{Tick, math};
 use tiltyard_netcode::message::Inputs;
 use tiltyard_netcode::token::{Claims, MasterKey, Role, SessionSecret, TokenFile, mint};
 use tiltyard_netcode::{
     BattleId, Client, ClientConfig, ClientEvent, CloseReason, Epoch, Feed, HostedBattle, LaneWish, Millis,
-    Server, ServerConfig,
+    Server, ServerConfig, Transport, TransportWish,
 };
 use tiltyard_replay::{Ended, OnDamage, PlayError, Settings, SimulateError, verify};
 
@@ -83,6 +85,7 @@ impl Bench {
             protocol_hash: PROTOCOL,
             math_hash: Some(math::self_test_hash()),
             resume_tick: None,
+            transport: TransportWish::Only(Transport::Udp),
             connect_sequence: number as u64 + 1,
         };
         self.clients.push(Client::new(config, self.now, [number as u8 + 1; 32]));
@@ -97,7 +100,7 @@ impl Bench {
             let mut datagram = Vec::new();
             for (number, client) in self.clients.iter_mut().enumerate() {
                 client.handle_timeout(self.now);
-                let from = format!("127.0.0.1:{}", 1000 + number).parse().unwrap();
+                let from: SocketAddr = format!("127.0.0.1:{}", 1000 + number).parse().unwrap();
                 while client.poll_transmit(self.now, &mut datagram).is_some() {
                     self.server.handle_datagram(self.now, from, &mut datagram);
                 }
@@ -109,8 +112,9 @@ impl Bench {
                 self.ended.push((ended.room.id(), ended.end.ended, ended.end.tick));
             }
             while let Some(transmit) = self.server.poll_transmit(self.now, &mut datagram) {
-                let number = usize::from(transmit.to.port()) - 1000;
-                self.clients[number].handle_datagram(self.now, "127.0.0.1:9".parse().unwrap(), &mut datagram);
+                let number = usize::from(transmit.to.address.port()) - 1000;
+                let node: SocketAddr = "127.0.0.1:9".parse().unwrap();
+                self.clients[number].handle_datagram(self.now, node, &mut datagram);
             }
             for (number, client) in self.clients.iter_mut().enumerate() {
                 while let Some(event) = client.poll_event() {

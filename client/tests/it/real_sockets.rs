@@ -37,7 +37,7 @@ async fn node(seconds: u32, players: usize) -> (Vec<TokenFile>, oneshot::Receive
             let now = Millis(1_000_000 + began.elapsed().as_millis() as u64);
             host.turn(now);
             while let Some(transmit) = host.server.poll_transmit(now, &mut out) {
-                socket.send_to(&out, transmit.to).await.unwrap();
+                socket.send_to(&out, transmit.to.address).await.unwrap();
             }
             if ended.is_none() && host.battle.outcome().is_some() {
                 ended = Some(Instant::now());

@@ -149,7 +149,7 @@ impl House {
         }
         self.host.turn(now);
         while let Some(transmit) = self.host.server.poll_transmit(now, &mut self.buffer) {
-            self.down.send(now, (NODE.parse().unwrap(), transmit.to), &self.buffer);
+            self.down.send(now, (NODE.parse().unwrap(), transmit.to.address), &self.buffer);
         }
         while let Some((from, to)) = self.down.receive(now, &mut self.buffer) {
             let number = usize::from(match to {
@@ -163,7 +163,7 @@ impl House {
                 player.handle_timeout(now);
             }
             while let Some(transmit) = player.poll_transmit(now, &mut self.buffer) {
-                self.up.send(now, (Self::address(number), transmit.to), &self.buffer);
+                self.up.send(now, (Self::address(number), transmit.to.address), &self.buffer);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::limits::CLEAN_MS;
 use crate::time::Millis;
-use crate::{Lane, LaneWish};
+use crate::{Lane, LaneWish, Transport};
 
 /// One side's choice for what it sends.
 pub(crate) struct LanePolicy {
@@ -11,7 +11,12 @@ pub(crate) struct LanePolicy {
 }
 
 impl LanePolicy {
-    pub(crate) fn new(wish: LaneWish) -> Self {
+    /// On a stream nothing is lost: there `auto` lets the newest win while the stream takes no more.
+    pub(crate) fn new(wish: LaneWish, transport: Transport) -> Self {
+        let wish = match wish {
+            LaneWish::Auto if transport.is_stream() => LaneWish::Datagram,
+            wish => wish,
+        };
         Self { wish, lossy_until: None }
     }
 
@@ -36,7 +41,7 @@ mod tests {
 
     #[test]
     fn auto_leaves_kcp_at_the_first_loss_and_returns_after_a_clean_minute() {
-        let mut policy = LanePolicy::new(LaneWish::Auto);
+        let mut policy = LanePolicy::new(LaneWish::Auto, Transport::Udp);
         assert_eq!(policy.lane(Millis(0)), Lane::Reliable);
         policy.saw_loss(Millis(10));
         assert_eq!(policy.lane(Millis(10)), Lane::Datagram);
@@ -48,7 +53,7 @@ mod tests {
     #[test]
     fn a_fixed_wish_stays_whatever_is_lost() {
         for (wish, lane) in [(LaneWish::Kcp, Lane::Reliable), (LaneWish::Datagram, Lane::Datagram)] {
-            let mut policy = LanePolicy::new(wish);
+            let mut policy = LanePolicy::new(wish, Transport::Udp);
             assert_eq!(policy.lane(Millis(0)), lane);
             policy.saw_loss(Millis(0));
             assert_eq!(policy.lane(Millis(1)), lane);

@@ -6,9 +6,10 @@
 //!   \--- close_now(), timeout, slow reader, misbehaviour -----------/
 //!   \--- CLOSE from the peer ------------------------------------------------> gone
 //! ```
-//! A closed connection says CLOSE [`CLOSES_UNASKED`] times, because one may be lost, and again to a peer that goes on
+//! A closed connection says CLOSE [`CLOSES_UNASKED`] times, because one may be lost (once on a stream), and again to a peer that goes on
 //! talking (ten times a second at most).
 
+mod arq;
 mod close;
 mod heartbeat;
 mod inbox;
@@ -32,10 +33,10 @@ use crate::limits::{
 };
 use crate::packet::{self, ITEM_HEADER, Item, Items, PacketError, Report, Side};
 use crate::time::Millis;
-use crate::{ConnectionId, Counters, Lane, LaneWish, ReplayWindow};
+use crate::{ConnectionId, Counters, Lane, LaneWish, ReplayWindow, Transport};
+use arq::Input;
 use heartbeat::Heartbeat;
 use lane_policy::LanePolicy;
-use reliable::Input;
 
 /// Pause between two CLOSEs.
 const CLOSE_REPEAT_MS: u64 = 100;
@@ -81,6 +82,7 @@ pub(crate) struct Received {
 
 pub(crate) struct Session {
     side: Side,
+    transport: Transport,
     id: ConnectionId,
     born: Millis,
     sealing: Aead,
@@ -107,16 +109,34 @@ pub(crate) struct Session {
     held: bool,
     datagram_bytes_out: u64,
     bytes_in: u64,
+    room: Room,
+}
+
+/// Whether a connection's stream takes more packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// It does. Where each packet is a datagram, always.
+    Free,
+    /// What was said before has not left yet.
+    None,
 }
 
 impl Session {
-    pub(crate) fn new(side: Side, id: ConnectionId, keys: SessionKeys, wish: LaneWish, now: Millis) -> Self {
+    pub(crate) fn new(
+        side: Side,
+        transport: Transport,
+        id: ConnectionId,
+        keys: SessionKeys,
+        wish: LaneWish,
+        now: Millis,
+    ) -> Self {
         let (sealing, opening, message_max) = match side {
             Side::Client => (keys.client_to_server, keys.server_to_client, MESSAGE_MAX),
             Side::Server => (keys.server_to_client, keys.client_to_server, MESSAGE_TO_SERVER_MAX),
         };
         Self {
             side,
+            transport,
             id,
             born: now,
             sealing,
@@ -124,9 +144,9 @@ impl Session {
             number: 0,
             window: ReplayWindow::default(),
             received: 0,
-            reliable: Reliable::new(side, now, message_max),
+            reliable: Reliable::new(side, transport, now, message_max),
             resends_seen: 0,
-            policy: LanePolicy::new(wish),
+            policy: LanePolicy::new(wish, transport),
             datagrams: VecDeque::new(),
             datagram_bytes: VecDeque::new(),
             heart: Heartbeat::new(side, now),
@@ -140,6 +160,7 @@ impl Session {
             held: false,
             datagram_bytes_out: 0,
             bytes_in: 0,
+            room: Room::Free,
         }
     }
 
@@ -176,6 +197,10 @@ impl Session {
                 Ok(Item::Kcp(block)) => match self.reliable.input(now, block) {
                     Input::Taken => stream_moved = true,
                     Input::Refused => counters.kcp_refused += 1,
+                },
+                Ok(Item::Stream(bytes)) => match self.reliable.input_stream(bytes) {
+                    Input::Taken => stream_moved = true,
+                    Input::Refused => malformed = true,
                 },
                 // Who was told to go is heard no more, except for acknowledgements.
                 Ok(Item::Message(_)) if self.is_closing() => {}
@@ -215,7 +240,7 @@ impl Session {
     /// Lets timers act.
     pub(crate) fn service<N>(&mut self, now: Millis, inbox: &mut Inbox<N>, counters: &mut Counters) -> Fate {
         match self.stage {
-            Stage::Closed { until } if now >= until && self.close.is_none() => return Fate::Gone,
+            Stage::Closed { until } if now >= until && !self.has_ready() => return Fate::Gone,
             Stage::Closed { .. } => {
                 if self.closes_left > 0 {
                     self.repeat_close(now);
@@ -334,6 +359,9 @@ impl Session {
     }
 
     fn has_ready(&self) -> bool {
+        if self.room == Room::None {
+            return false;
+        }
         if let Stage::Closed { .. } = self.stage {
             return self.close.is_some();
         }
@@ -347,6 +375,7 @@ impl Session {
     /// When `service` wants to be called, at the latest.
     pub(crate) fn next_deadline(&self, now: Millis) -> Millis {
         match self.stage {
+            Stage::Closed { until } if self.room == Room::None => return until,
             Stage::Closed { until } => {
                 let again = self.close_said.filter(|_| self.closes_left > 0);
                 return again.map_or(until, |(_, said)| until.min(said + CLOSE_REPEAT_MS));
@@ -375,6 +404,10 @@ impl Session {
     /// Whether it has ended and said so.
     pub(crate) fn is_closed_and_silent(&self) -> bool {
         matches!(self.stage, Stage::Closed { .. }) && self.close.is_none() && self.closes_left == 0
+    }
+
+    pub(crate) fn set_room(&mut self, room: Room) {
+        self.room = room;
     }
 
     pub(crate) fn add_round_trip(&mut self, sample_ms: u64) {
@@ -451,8 +484,8 @@ impl Session {
             if out.len() + ITEM_HEADER + block.len() + TAG_LEN > UDP_PAYLOAD_MAX {
                 break;
             }
-            Item::Kcp(block).put(out);
-            self.reliable.pop_block();
+            self.reliable.item(block).put(out);
+            self.reliable.pop_block(now);
         }
     }
 
@@ -484,7 +517,7 @@ impl Session {
     fn become_closed(&mut self, now: Millis, reason: CloseReason) {
         self.stage = Stage::Closed { until: now + CLOSE_LINGER_MS };
         self.close = Some(reason);
-        self.closes_left = CLOSES_UNASKED;
+        self.closes_left = if self.transport.is_stream() { 1 } else { CLOSES_UNASKED };
     }
 
     /// The peer knows that it is over: nothing more is said, and nothing is waited for.

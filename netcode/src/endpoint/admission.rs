@@ -1,8 +1,6 @@
 //! What happens to a CONNECT, cheapest check first: length, cookie, token, expiry, battle, protocol, client part,
 //! sequence. Only then X25519 and a slot.
 
-use std::net::SocketAddr;
-
 use super::battles::{Holder, HolderKey, Judged};
 use super::server::Server;
 use super::server_event::{ConnectedClient, Notice};
@@ -17,14 +15,14 @@ use crate::packet::Side;
 use crate::time::Millis;
 use crate::token::{Claims, TokenPublic};
 use crate::wire::{Put, Reader};
-use crate::{ConnectionId, Feed};
+use crate::{ConnectionId, Feed, Path};
 
 impl Server {
     /// `datagram` is the whole CONNECT, of the right length; `reader` stands behind its nonce.
     pub(super) fn handle_connect(
         &mut self,
         now: Millis,
-        from: SocketAddr,
+        from: Path,
         nonce: ClientNonce,
         mut reader: Reader<'_>,
         datagram: &[u8],
@@ -33,7 +31,7 @@ impl Server {
             self.counters.bad_handshake += 1;
             return;
         };
-        if !connect.cookie.holds(&self.cookie_key, now, from, &nonce) {
+        if !connect.cookie.holds(&self.cookie_key, now, from.address, &nonce) {
             self.counters.bad_cookie += 1;
             return;
         }
@@ -81,7 +79,7 @@ impl Server {
     }
 
     /// A CONNECT that was accepted already: its ACCEPT was lost, and is said again.
-    fn repeat_accept(&mut self, from: SocketAddr, claims: &Claims, connect: &Connect) -> bool {
+    fn repeat_accept(&mut self, from: Path, claims: &Claims, connect: &Connect) -> bool {
         let holder = self
             .battles
             .get(crate::token::inspect(&connect.token).map_or(crate::BattleId(0), |public| public.battle))
@@ -139,7 +137,7 @@ impl Server {
     fn accept(
         &mut self,
         now: Millis,
-        from: SocketAddr,
+        from: Path,
         datagram: &[u8],
         connect: &Connect,
         public: &TokenPublic,
@@ -191,7 +189,7 @@ impl Server {
         let accept: [u8; ACCEPT_LEN] =
             self.scratch.as_slice().try_into().expect("the parts of an ACCEPT add up to its length");
         self.answer(from);
-        let session = Session::new(Side::Server, id, keys, part.lane, now);
+        let session = Session::new(Side::Server, from.transport, id, keys, part.lane, now);
         let slot = Slot::new(session, from, public.battle, claims, connect.client_nonce, accept);
         self.insert(now, index, Box::new(slot));
         self.counters.accepted += 1;
@@ -206,11 +204,12 @@ impl Server {
             feed: part.feed,
             resume_tick: part.resume_tick,
             replaced,
-            from,
+            from: from.address,
+            transport: from.transport,
         })));
     }
 
-    fn deny(&mut self, to: SocketAddr, nonce: &ClientNonce, keys: &ConnectKeys, reason: DenyReason) {
+    fn deny(&mut self, to: Path, nonce: &ClientNonce, keys: &ConnectKeys, reason: DenyReason) {
         let counter = match reason {
             DenyReason::Expired { .. } => &mut self.counters.denied_expired,
             DenyReason::NotYetValid { .. } => &mut self.counters.denied_not_yet_valid,

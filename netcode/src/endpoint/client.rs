@@ -3,28 +3,28 @@
 //! ```text
 //! Greeting --CHALLENGE--> Connecting --ACCEPT--> Connected --CLOSE, silence--> Over
 //!    ^  |                    |  |                    |
-//!    |  +-- no answer: next address; all asked: Over |
+//!    |  +-- no answer: next transport, then next address; all asked: Over
 //!    |                       |  +-- DENY ------------|----------------------> Over
 //!    +-- cookie too old -----+                       |
 //!    +-- reconnect() --------------------------------+
 //! ```
 
-use std::net::SocketAddr;
-
 use super::{SendError, Transmit};
-use crate::connection::{CloseReason, ConnectionStats, Entry, Fate, Inbox, ReliableError, Session};
+use crate::connection::{CloseReason, ConnectionStats, Entry, Fate, Inbox, ReliableError, Room, Session};
 use crate::crypto::{KeyShare, SecretStream};
 use crate::handshake::{Accepted, CONNECT_LEN, ClientNonce, DenyReason, put_hello};
 use crate::limits::{MESSAGE_TO_SERVER_MAX, UDP_PAYLOAD_MAX};
 use crate::packet::{PacketError, SEALED_BIT, TO_CLIENT};
 use crate::time::Millis;
 use crate::token::{Role, TokenFile};
-
-use crate::{BattleId, ConnectionId, Counters, Epoch, Feed, Lane, LaneWish};
+use crate::{BattleId, ConnectionId, Counters, Epoch, Feed, Lane, LaneWish, Path, Transport, TransportWish};
 
 /// Pauses before a HELLO or CONNECT is said again; after the last one the next address is tried. At 30 % loss each way
 /// half of the tries come to nothing, and eight of them fail once in 200 handshakes.
 const RETRY_MS: [u64; 8] = [150, 200, 250, 300, 400, 500, 600, 800];
+
+/// How long a transport is waited for that has another one behind it.
+const ANSWER_MS: u64 = 1_000;
 
 /// How often the list of addresses is gone through.
 const ROUNDS_MAX: u8 = 2;
@@ -38,6 +38,8 @@ pub struct ClientConfig {
     pub feed: Feed,
     /// How feeds and inputs shall travel, in both directions.
     pub lane: LaneWish,
+    /// What may carry the packets.
+    pub transport: TransportWish,
     /// The protocol that it speaks.
     pub protocol_hash: [u8; 16],
     /// Self-test hash of its arithmetic; needed for the frame feed.
@@ -100,6 +102,8 @@ pub(super) enum State {
     Greeting {
         nonce: ClientNonce,
         retry: Retry,
+        /// When the next transport is tried, if there is one.
+        give_up_at: Option<Millis>,
     },
     Connecting {
         nonce: ClientNonce,
@@ -111,7 +115,7 @@ pub(super) enum State {
     },
     Connected {
         session: Box<Session>,
-        to: SocketAddr,
+        to: Path,
     },
     Over,
 }
@@ -130,6 +134,10 @@ pub struct Client {
     /// Of the handshake that is under way, or was the last.
     pub(super) sequence: u64,
     address: usize,
+    /// Which of the wished transports.
+    transport: usize,
+    /// Streams that were begun.
+    streams: u64,
     rounds: u8,
     /// The best reason so far, if all addresses turn out to be no good.
     pub(super) absent: bool,
@@ -147,6 +155,8 @@ impl Client {
             random: SecretStream::new(&seed, b"client"),
             state: State::Over,
             address: 0,
+            transport: 0,
+            streams: 0,
             rounds: 0,
             absent: false,
             inbox: Inbox::new(),
@@ -161,13 +171,15 @@ impl Client {
     pub fn reconnect(&mut self, now: Millis, resume_tick: Option<u32>) {
         self.config.resume_tick = resume_tick;
         self.address = 0;
+        self.transport = 0;
         self.rounds = 0;
         self.absent = false;
         self.greet(now);
     }
 
-    /// Takes a datagram from the socket; it is decrypted in place. Whatever is wrong with it is counted.
-    pub fn handle_datagram(&mut self, now: Millis, from: SocketAddr, datagram: &mut [u8]) {
+    /// Takes a datagram from the socket, or a packet from a stream; it is decrypted in place. Whatever is wrong with it is counted.
+    pub fn handle_datagram(&mut self, now: Millis, from: impl Into<Path>, datagram: &mut [u8]) {
+        let from = from.into();
         self.counters.datagrams_in += 1;
         self.counters.bytes_in += datagram.len() as u64;
         if datagram.len() > UDP_PAYLOAD_MAX {
@@ -176,7 +188,7 @@ impl Client {
         }
         match datagram.first() {
             None => self.counters.short += 1,
-            Some(&TO_CLIENT) => self.handle_packet(now, datagram),
+            Some(&TO_CLIENT) => self.handle_packet(now, from, datagram),
             Some(first) if first & SEALED_BIT != 0 => self.counters.wrong_side += 1,
             Some(_) => self.handle_handshake(now, from, datagram),
         }
@@ -185,10 +197,11 @@ impl Client {
     /// Lets every timer act that is due.
     pub fn handle_timeout(&mut self, now: Millis) {
         match &mut self.state {
+            State::Greeting { give_up_at: Some(at), .. } if now >= *at => self.try_next(now),
             State::Greeting { retry, .. } | State::Connecting { retry, .. }
                 if now >= retry.at && retry.times >= RETRY_MS.len() =>
             {
-                self.try_next_address(now);
+                self.try_next(now);
             }
             State::Connected { session, .. } => {
                 match session.service(now, &mut self.inbox, &mut self.counters) {
@@ -206,7 +219,11 @@ impl Client {
         let to = self.next_datagram(now, out)?;
         self.counters.datagrams_out += 1;
         self.counters.bytes_out += out.len() as u64;
-        Some(Transmit { to })
+        let connection = match &self.state {
+            State::Connected { session, .. } => Some(session.id()),
+            _ => None,
+        };
+        Some(Transmit { to, connection })
     }
 
     /// The next event. Message bytes live in the client until the next call.
@@ -233,7 +250,10 @@ impl Client {
     /// When `handle_timeout` and `poll_transmit` want to be called, at the latest; `None` when it is over.
     pub fn poll_timeout(&self, now: Millis) -> Option<Millis> {
         match &self.state {
-            State::Greeting { retry, .. } | State::Connecting { retry, .. } => Some(retry.at),
+            State::Greeting { retry, give_up_at, .. } => {
+                Some(give_up_at.map_or(retry.at, |at| at.min(retry.at)))
+            }
+            State::Connecting { retry, .. } => Some(retry.at),
             State::Connected { session, .. } => Some(session.next_deadline(now)),
             State::Over => None,
         }
@@ -271,6 +291,40 @@ impl Client {
         }
     }
 
+    /// Tells whether the session's stream takes more; see [`Server::set_room`](crate::Server::set_room).
+    pub fn set_room(&mut self, room: Room) {
+        if let State::Connected { session, .. } = &mut self.state {
+            session.set_room(room);
+        }
+    }
+
+    /// Tells that a stream is no more, or never came to be. What depends on it goes on otherwise: a handshake on the next
+    /// transport, a session not at all.
+    pub fn handle_lost_stream(&mut self, now: Millis, stream: u64) {
+        if self.to().is_none_or(|to| to.stream != stream) {
+            return;
+        }
+        match &mut self.state {
+            State::Greeting { .. } | State::Connecting { .. } => self.try_next(now),
+            State::Connected { session, .. } => {
+                let was_open = session.is_open();
+                self.state = State::Over;
+                if was_open {
+                    self.end(CloseReason::Unreachable);
+                }
+            }
+            State::Over => {}
+        }
+    }
+
+    /// What carries the session, if there is one.
+    pub fn transport_in_use(&self) -> Option<Transport> {
+        match &self.state {
+            State::Connected { to, .. } => Some(to.transport),
+            _ => None,
+        }
+    }
+
     /// Whether the session is open.
     pub fn is_connected(&self) -> bool {
         matches!(&self.state, State::Connected { session, .. } if session.is_open())
@@ -298,18 +352,40 @@ impl Client {
         }
     }
 
-    pub(super) fn to(&self) -> Option<SocketAddr> {
-        self.config.token_file.addresses.get(self.address).copied()
+    /// The way that is being tried, or was the last.
+    pub(super) fn to(&self) -> Option<Path> {
+        let address = *self.config.token_file.addresses.get(self.address)?;
+        let transport = self.transport()?;
+        Some(Path { address, transport, stream: if transport.is_stream() { self.streams } else { 0 } })
+    }
+
+    fn transport(&self) -> Option<Transport> {
+        self.config.transport.transports().get(self.transport).copied()
     }
 
     /// Begins a handshake. Each has its own sequence: the node may have accepted the one before, and its word was lost.
     pub(super) fn greet(&mut self, now: Millis) {
         self.sequence = self.sequence.saturating_add(1);
         let nonce = self.random.take();
-        self.state = State::Greeting { nonce, retry: Retry { times: 0, at: now } };
+        if self.transport().is_some_and(Transport::is_stream) {
+            self.streams += 1;
+        }
+        let is_last = self.transport + 1 >= self.config.transport.transports().len();
+        let give_up_at = (!is_last).then(|| now + ANSWER_MS);
+        self.state = State::Greeting { nonce, retry: Retry { times: 0, at: now }, give_up_at };
+    }
+
+    /// Nobody answers this way: goes on to the next transport of the address, then to the next address.
+    fn try_next(&mut self, now: Millis) {
+        self.transport += 1;
+        if self.transport().is_some() {
+            return self.greet(now);
+        }
+        self.try_next_address(now);
     }
 
     pub(super) fn try_next_address(&mut self, now: Millis) {
+        self.transport = 0;
         self.address = self.address.saturating_add(1);
         if self.to().is_some() {
             return self.greet(now);
@@ -337,12 +413,16 @@ impl Client {
         self.inbox.push_notice(Notice::Closed(reason));
     }
 
-    fn handle_packet(&mut self, now: Millis, datagram: &mut [u8]) {
+    fn handle_packet(&mut self, now: Millis, from: Path, datagram: &mut [u8]) {
         let Self { state, inbox, counters, .. } = self;
-        let State::Connected { session, .. } = state else {
+        let State::Connected { session, to } = state else {
             counters.unknown_connection += 1;
             return;
         };
+        if from != *to && (from.is_stream() || to.is_stream()) {
+            counters.wrong_path += 1;
+            return;
+        }
         let was_open = session.is_open();
         match session.receive(now, datagram, inbox, counters, |_| true) {
             Ok(received) => {
@@ -358,10 +438,10 @@ impl Client {
         }
     }
 
-    fn next_datagram(&mut self, now: Millis, out: &mut Vec<u8>) -> Option<SocketAddr> {
+    fn next_datagram(&mut self, now: Millis, out: &mut Vec<u8>) -> Option<Path> {
         let to = self.to();
         match &mut self.state {
-            State::Greeting { nonce, retry } => {
+            State::Greeting { nonce, retry, .. } => {
                 retry.poll(now)?;
                 put_hello(out, nonce);
                 to

@@ -1,8 +1,7 @@
 //! The client's half of the handshake: from HELLO to ACCEPT, DENY, or the next address.
 
-use std::net::SocketAddr;
-
 use super::client::{Client, Notice, Retry, State};
+use crate::Path;
 use crate::connection::Session;
 use crate::crypto::KeyShare;
 use crate::handshake::{
@@ -14,7 +13,7 @@ use crate::packet::Side;
 use crate::time::Millis;
 
 impl Client {
-    pub(super) fn handle_handshake(&mut self, now: Millis, from: SocketAddr, datagram: &mut [u8]) {
+    pub(super) fn handle_handshake(&mut self, now: Millis, from: Path, datagram: &mut [u8]) {
         let Some((kind, nonce, mut reader)) = parse_start(datagram) else {
             match datagram.first() {
                 Some(1..=6) => self.counters.bad_handshake += 1,
@@ -82,7 +81,7 @@ impl Client {
         };
     }
 
-    fn handle_accept(&mut self, now: Millis, from: SocketAddr, datagram: &mut [u8]) {
+    fn handle_accept(&mut self, now: Millis, from: Path, datagram: &mut [u8]) {
         let State::Connecting { connect, share, began, .. } = &mut self.state else {
             self.counters.bad_handshake += 1;
             return;
@@ -110,7 +109,8 @@ impl Client {
             self.counters.forged_packet += 1;
             return self.greet(now);
         };
-        let mut session = Session::new(Side::Client, accepted.connection, keys, accepted.lane, now);
+        let mut session =
+            Session::new(Side::Client, from.transport, accepted.connection, keys, accepted.lane, now);
         session.add_round_trip(now.since(began));
         self.state = State::Connected { session: Box::new(session), to: from };
         self.counters.accepted += 1;

@@ -16,17 +16,17 @@ pub use client::{Client, ClientConfig, ClientEvent};
 pub use server::Server;
 pub use server_event::{ConnectedClient, ServerConfig, ServerEvent};
 
-use std::net::SocketAddr;
-
 use thiserror::Error;
 
-use crate::ConnectionId;
+use crate::{ConnectionId, Path};
 
-/// Where a datagram goes.
+/// Where a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// The destination.
-    pub to: SocketAddr,
+    pub to: Path,
+    /// The connection that says it; an answer to a handshake has none.
+    pub connection: Option<ConnectionId>,
 }
 
 /// Why a message was not taken.

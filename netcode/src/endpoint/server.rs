@@ -7,7 +7,7 @@ use super::battles::{Battles, HostedBattle};
 use super::server_event::{Notice, ServerConfig, ServerEvent};
 use super::slot::Slot;
 use super::{SendError, Transmit};
-use crate::connection::{CloseReason, ConnectionStats, Entry, Fate, Inbox, ReliableError, Session};
+use crate::connection::{CloseReason, ConnectionStats, Entry, Fate, Inbox, ReliableError, Room, Session};
 use crate::crypto::{CookieKey, SecretStream};
 use crate::handshake::{
     CHALLENGE_LEN, Cookie, HELLO_LEN, KIND_CONNECT, KIND_HELLO, parse_start, put_challenge,
@@ -16,7 +16,7 @@ use crate::limits::{ANSWERS_PENDING_MAX, MESSAGE_MAX, UDP_PAYLOAD_MAX};
 use crate::packet::{PacketError, SEALED_BIT, TO_SERVER, connection_of};
 use crate::time::Millis;
 use crate::wheel::Wheel;
-use crate::{BattleId, ConnectionId, Counters, Lane};
+use crate::{BattleId, ConnectionId, Counters, Lane, Path};
 
 /// Longest answer to a handshake datagram.
 pub(super) const ANSWER_MAX: usize = 128;
@@ -26,7 +26,7 @@ const _: () = assert!(crate::handshake::DENY_LEN <= ANSWER_MAX);
 
 /// An answer to a handshake datagram, waiting for the socket.
 pub(super) struct Answer {
-    to: SocketAddr,
+    to: Path,
     len: usize,
     bytes: [u8; ANSWER_MAX],
 }
@@ -106,8 +106,9 @@ impl Server {
         self.config.unix_offset_ms = offset_ms;
     }
 
-    /// Takes a datagram from the socket; it is decrypted in place. Whatever is wrong with it is counted.
-    pub fn handle_datagram(&mut self, now: Millis, from: SocketAddr, datagram: &mut [u8]) {
+    /// Takes a datagram from the socket, or a packet from a stream; it is decrypted in place. Whatever is wrong with it is counted.
+    pub fn handle_datagram(&mut self, now: Millis, from: impl Into<Path>, datagram: &mut [u8]) {
+        let from = from.into();
         self.counters.datagrams_in += 1;
         self.counters.bytes_in += datagram.len() as u64;
         if datagram.len() > UDP_PAYLOAD_MAX {
@@ -134,10 +135,10 @@ impl Server {
 
     /// Writes the next datagram for the socket into `out` (what was in it is gone); `None` when all is said.
     pub fn poll_transmit(&mut self, now: Millis, out: &mut Vec<u8>) -> Option<Transmit> {
-        let to = self.next_datagram(now, out)?;
+        let transmit = self.next_datagram(now, out)?;
         self.counters.datagrams_out += 1;
         self.counters.bytes_out += out.len() as u64;
-        Some(Transmit { to })
+        Some(transmit)
     }
 
     /// The next event. Message bytes live in the server until the next call.
@@ -209,7 +210,16 @@ impl Server {
 
     /// Where a connection is, as far as it is proven.
     pub fn path(&self, connection: ConnectionId) -> Option<SocketAddr> {
-        self.slot(connection).map(|slot| slot.path)
+        self.slot(connection).map(|slot| slot.path.address)
+    }
+
+    /// Tells whether the stream of a connection takes more. While it does not, nothing of it comes from
+    /// `poll_transmit`: the newest messages wait in the datagram lane, and all in the reliable one, to their bounds.
+    pub fn set_room(&mut self, now: Millis, connection: ConnectionId, room: Room) {
+        if let Some(slot) = self.slot_mut(connection) {
+            slot.session.set_room(room);
+            self.touch(now, connection);
+        }
     }
 
     /// Connections that hold a slot, those that linger after their end included.
@@ -250,7 +260,7 @@ impl Server {
     }
 
     /// Queues an answer; when the socket cannot keep up it is dropped, and the client asks again.
-    pub(super) fn answer(&mut self, to: SocketAddr) {
+    pub(super) fn answer(&mut self, to: Path) {
         if self.answers.len() == ANSWERS_PENDING_MAX {
             self.counters.answers_dropped += 1;
             return;
@@ -288,7 +298,7 @@ impl Server {
         }
     }
 
-    fn handle_handshake(&mut self, now: Millis, from: SocketAddr, datagram: &[u8]) {
+    fn handle_handshake(&mut self, now: Millis, from: Path, datagram: &[u8]) {
         let Some((kind, nonce, reader)) = parse_start(datagram) else {
             match datagram.first() {
                 Some(1..=6) => self.counters.bad_handshake += 1,
@@ -299,7 +309,7 @@ impl Server {
         match (kind, datagram.len()) {
             (KIND_HELLO, HELLO_LEN) => {
                 self.counters.hellos += 1;
-                let cookie = Cookie::bake(&self.cookie_key, now, from, &nonce);
+                let cookie = Cookie::bake(&self.cookie_key, now, from.address, &nonce);
                 put_challenge(&mut self.scratch, &nonce, &cookie);
                 self.answer(from);
             }
@@ -312,7 +322,7 @@ impl Server {
         }
     }
 
-    fn handle_packet(&mut self, now: Millis, from: SocketAddr, datagram: &mut [u8]) {
+    fn handle_packet(&mut self, now: Millis, from: Path, datagram: &mut [u8]) {
         let Some(id) = connection_of(datagram) else {
             self.counters.short += 1;
             return;
@@ -323,6 +333,11 @@ impl Server {
             counters.unknown_connection += 1;
             return;
         };
+        // A session lives and ends with its stream; datagrams may come from anywhere.
+        if from != slot.path && (from.is_stream() || slot.path.is_stream()) {
+            counters.wrong_path += 1;
+            return;
+        }
         let was_open = slot.session.is_open();
         let len = datagram.len();
         let Slot { session, budget, .. } = slot;
@@ -342,10 +357,10 @@ impl Server {
         if from == slot.path {
             slot.handle_own_path(received.newest);
         } else {
-            slot.handle_other_path(now, from, len, received.newest, || random.take(), counters);
+            slot.handle_other_path(now, from.address, len, received.newest, || random.take(), counters);
         }
         if let Some(answer) = received.path_response {
-            slot.handle_path_response(from, answer, counters);
+            slot.handle_path_response(from.address, answer, counters);
         }
         if let (Fate::Ended(reason), true) = (received.fate, was_open) {
             self.announce_end(id, reason);
@@ -380,23 +395,23 @@ impl Server {
         self.touch(now, id);
     }
 
-    fn next_datagram(&mut self, now: Millis, out: &mut Vec<u8>) -> Option<SocketAddr> {
+    fn next_datagram(&mut self, now: Millis, out: &mut Vec<u8>) -> Option<Transmit> {
         if let Some(answer) = self.answers.pop_front() {
             out.clear();
             out.extend_from_slice(&answer.bytes[..answer.len]);
-            return Some(answer.to);
+            return Some(Transmit { to: answer.to, connection: None });
         }
         while let Some(&number) = self.ready.front() {
             let slot = self.slots.get_mut(number as usize).and_then(Option::as_deref_mut);
             if let Some(slot) = slot {
+                let id = slot.session.id();
                 if let Some(to) = slot.poll_probe(now, out) {
-                    return Some(to);
+                    return Some(Transmit { to: to.into(), connection: Some(id) });
                 }
                 if slot.session.poll_packet(now, out) {
-                    return Some(slot.path);
+                    return Some(Transmit { to: slot.path, connection: Some(id) });
                 }
                 slot.is_ready = false;
-                let id = slot.session.id();
                 self.ready.pop_front();
                 self.touch(now, id);
             } else {

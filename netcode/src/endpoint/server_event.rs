@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::connection::CloseReason;
 use crate::token::Role;
-use crate::{BattleId, ConnectionId, Epoch, Feed, Lane};
+use crate::{BattleId, ConnectionId, Epoch, Feed, Lane, Transport};
 
 /// How a server is set up.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct ConnectedClient {
     pub replaced: Option<ConnectionId>,
     /// Where it came from.
     pub from: SocketAddr,
+    /// What carries its packets.
+    pub transport: Transport,
 }
 
 /// What a server has to tell.

@@ -9,7 +9,7 @@ use crate::limits::{BYTES_PER_SECOND_DEFAULT, INPUTS_PER_SECOND_DEFAULT};
 use crate::time::Millis;
 use crate::token::Claims;
 use crate::wheel::HORIZON_MS;
-use crate::{BattleId, Counters};
+use crate::{BattleId, Counters, Path};
 
 /// Bytes that may go to an address per byte that came from it, until it has answered.
 const PROBE_FACTOR: usize = 3;
@@ -20,7 +20,7 @@ const PROBE_LEN: usize = 3 + 9 + 16;
 
 pub(super) struct Slot {
     pub(super) session: Session,
-    pub(super) path: SocketAddr,
+    pub(super) path: Path,
     candidate: Option<Candidate>,
     pub(super) battle: BattleId,
     pub(super) holder: HolderKey,
@@ -55,7 +55,7 @@ pub(super) struct Budget {
 impl Slot {
     pub(super) fn new(
         session: Session,
-        path: SocketAddr,
+        path: Path,
         battle: BattleId,
         claims: &Claims,
         client_nonce: ClientNonce,
@@ -119,7 +119,7 @@ impl Slot {
             .is_some_and(|candidate| candidate.address == from && candidate.challenge == answer);
         if proven {
             counters.paths_followed += 1;
-            self.path = from;
+            self.path = from.into();
             self.candidate = None;
         }
     }

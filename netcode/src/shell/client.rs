@@ -8,7 +8,7 @@ use super::clock::{Clock, unix_ms};
 use super::path::BadPath;
 use crate::link::{LinkConfig, LinkStats};
 use crate::time::Millis;
-use crate::{Client, ClientConfig, system_random};
+use crate::{Client, ClientConfig, Transport, TransportWish, system_random};
 
 /// A player's feed comes one datagram a tick; a keyframe comes in a burst.
 const BATCH: usize = 4;
@@ -35,6 +35,7 @@ impl ClientShell {
         if config.connect_sequence == 0 {
             config.connect_sequence = unix_ms();
         }
+        config.transport = TransportWish::Only(Transport::Udp);
         let wants_v6 = config.token_file.addresses.first().is_some_and(SocketAddr::is_ipv6);
         let family: SocketAddr = match wants_v6 {
             true => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -132,7 +133,9 @@ impl ClientShell {
     pub fn flush(&mut self) -> io::Result<usize> {
         let now = self.now();
         let Some(path) = &mut self.bad_path else {
-            return self.socket.flush(|out| self.client.poll_transmit(now, out).map(|transmit| transmit.to));
+            return self
+                .socket
+                .flush(|out| self.client.poll_transmit(now, out).map(|transmit| transmit.to.address));
         };
         path.collect(now, &mut self.client);
         self.socket.flush(|out| path.poll_up(now, out))

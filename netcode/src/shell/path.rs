@@ -42,7 +42,7 @@ impl BadPath {
     /// What the client has to say sets out for the socket.
     pub(super) fn collect(&mut self, now: Millis, client: &mut Client) {
         while let Some(transmit) = client.poll_transmit(now, &mut self.datagram) {
-            self.up.send(now, transmit.to, &self.datagram);
+            self.up.send(now, transmit.to.address, &self.datagram);
         }
     }
 

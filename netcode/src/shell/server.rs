@@ -93,6 +93,6 @@ impl ServerShell {
     /// When the socket is broken.
     pub fn flush(&mut self) -> io::Result<usize> {
         let now = self.now();
-        self.socket.flush(|out| self.server.poll_transmit(now, out).map(|transmit| transmit.to))
+        self.socket.flush(|out| self.server.poll_transmit(now, out).map(|transmit| transmit.to.address))
     }
 }

@@ -28,7 +28,7 @@ fn answer_len(server: &mut Server, now: Millis, from: SocketAddr, datagram: &[u8
     server.handle_datagram(now, from, &mut datagram.to_vec());
     let (mut out, mut total) = (Vec::new(), 0);
     while let Some(transmit) = server.poll_transmit(now, &mut out) {
-        assert_eq!(transmit.to, from);
+        assert_eq!(transmit.to.address, from);
         total += out.len();
     }
     total

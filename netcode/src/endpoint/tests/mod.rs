@@ -4,4 +4,5 @@ mod admission;
 mod hostile;
 mod lanes;
 mod paths;
+mod transports;
 mod world;

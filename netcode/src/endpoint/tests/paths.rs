@@ -1,5 +1,7 @@
 //! Clients that move, vanish and leave.
 
+use std::net::SocketAddr;
+
 use super::world::*;
 use crate::ClientConfig;
 use crate::connection::CloseReason;
@@ -39,7 +41,7 @@ fn a_copied_packet_from_another_address_moves_nobody_and_draws_at_most_three_tim
         world.join_and_wait(ClientConfig { lane: LaneWish::Datagram, ..config(&claims(3)) });
     world.run(500);
     let home = world.players[player].address;
-    let thief: std::net::SocketAddr = "203.0.113.66:1".parse().unwrap();
+    let thief: SocketAddr = "203.0.113.66:1".parse().unwrap();
     // The thief stands on the path, takes a packet away and sends it from his own address.
     let now = world.now;
     world.players[player].client.send_feed(now, b"x").unwrap();
@@ -55,7 +57,7 @@ fn a_copied_packet_from_another_address_moves_nobody_and_draws_at_most_three_tim
         let now = world.now;
         world.server.handle_timeout(now);
         while let Some(transmit) = world.server.poll_transmit(now, &mut out) {
-            if transmit.to == thief {
+            if transmit.to.address == thief {
                 to_thief += out.len();
             }
         }
@@ -76,7 +78,8 @@ fn an_old_packet_from_elsewhere_challenges_nobody() {
     world.players[player].client.send_feed(now, b"2").unwrap();
     world.players[player].client.poll_transmit(now, &mut second).unwrap();
     world.server.handle_datagram(now, world.players[player].address, &mut second);
-    world.server.handle_datagram(now, "203.0.113.66:1".parse().unwrap(), &mut first);
+    let elsewhere: SocketAddr = "203.0.113.66:1".parse().unwrap();
+    world.server.handle_datagram(now, elsewhere, &mut first);
     assert_eq!(world.server.counters().paths_challenged, 0);
 }
 

@@ -8,7 +8,7 @@ use crate::time::Millis;
 use crate::token::{Claims, MasterKey, Role, SessionSecret, TokenFile, mint};
 use crate::{
     BattleId, Client, ClientConfig, ClientEvent, ConnectedClient, ConnectionId, DenyReason, Epoch, Feed,
-    HostedBattle, Lane, LaneWish, Server, ServerConfig, ServerEvent,
+    HostedBattle, Lane, LaneWish, Server, ServerConfig, ServerEvent, Transport, TransportWish,
 };
 
 pub(super) const UNIX_AT_ZERO: u64 = 1_700_000_000_000;
@@ -99,6 +99,7 @@ pub(super) fn config_under(kid: u32, battle: BattleId, claims: &Claims, expires:
         protocol_hash: PROTOCOL,
         math_hash: None,
         resume_tick: None,
+        transport: TransportWish::Only(Transport::Udp),
         connect_sequence: 1,
     }
 }
@@ -168,12 +169,12 @@ impl World {
         }
         self.server.handle_timeout(now);
         while let Some(transmit) = self.server.poll_transmit(now, &mut self.buffer) {
-            self.down.send(now, (self.server_address, transmit.to), &self.buffer);
+            self.down.send(now, (self.server_address, transmit.to.address), &self.buffer);
         }
         for player in &mut self.players {
             player.client.handle_timeout(now);
             while let Some(transmit) = player.client.poll_transmit(now, &mut self.buffer) {
-                self.up.send(now, (player.address, transmit.to), &self.buffer);
+                self.up.send(now, (player.address, transmit.to.address), &self.buffer);
             }
             while player.reads
                 && let Some(event) = player.client.poll_event()
