@@ -95,6 +95,14 @@ counters! {
     paths_challenged,
     /// New source addresses that answered, and are followed.
     paths_followed,
+    /// Streams that came in.
+    streams_opened,
+    /// Streams that were closed at once, because there were too many.
+    streams_refused,
+    /// Streams that ended because what came was not made of packets.
+    streams_malformed,
+    /// Streams that were cut: without a session in time, or taking nothing for too long.
+    streams_cut,
     /// Connections that ended by silence.
     timed_out,
     /// Connections cut because their reliable lane was full or stalled.

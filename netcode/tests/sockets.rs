@@ -1,20 +1,33 @@
-//! Sessions over real UDP sockets on loopback.
+//! Sessions over real sockets on loopback.
 
 #![cfg(feature = "shell")]
 
+use std::time::{Duration, Instant};
+
+use tiltyard_netcode::limits::MESSAGE_MAX;
 use tiltyard_netcode::link::LinkConfig;
-use tiltyard_netcode::shell::{ClientShell, ServerShell};
+use tiltyard_netcode::shell::{ClientShell, ServerShell, UNPROVEN_STREAMS_PER_ADDRESS_MAX};
 use tiltyard_netcode::token::{Claims, MasterKey, Role, SessionSecret, TokenFile, mint};
 use tiltyard_netcode::{
-    BattleId, ClientConfig, ClientEvent, CloseReason, Epoch, Feed, HostedBattle, LaneWish, ServerConfig,
-    ServerEvent, Transport, TransportWish, system_random,
+    BattleId, ClientConfig, ClientEvent, CloseReason, Counters, Epoch, Feed, HostedBattle, LaneWish,
+    ServerConfig, ServerEvent, Transport, TransportWish, system_random,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 const BATTLE: BattleId = BattleId(1);
 
+/// A server, and streams of TCP at the address of its datagrams, which are served until the test ends.
 async fn server() -> (ServerShell, TokenFile) {
     let config = ServerConfig { worker: 2, connections_max: 16, unix_offset_ms: 0, skew_ms: 5_000 };
-    let mut shell = ServerShell::bind("127.0.0.1:0".parse().unwrap(), config).await.unwrap();
+    let (mut shell, listener) = loop {
+        let shell = ServerShell::bind("127.0.0.1:0".parse().unwrap(), config.clone()).await.unwrap();
+        // A port that is free for datagrams may be taken for streams.
+        if let Ok(listener) = TcpListener::bind(shell.local_address().unwrap()).await {
+            break (shell, listener);
+        }
+    };
+    tokio::spawn(shell.door().serve(listener));
     let key = MasterKey::from_bytes(1, system_random()).battle_key(BATTLE);
     let session_secret = SessionSecret::from_bytes(system_random());
     let claims = Claims {
@@ -59,6 +72,17 @@ async fn echo(mut shell: ServerShell) -> CloseReason {
 }
 
 async fn talk(lane: LaneWish, rebinds: bool, link: Option<LinkConfig>) {
+    talk_over(TransportWish::Only(Transport::Udp), Transport::Udp, lane, rebinds, link).await;
+}
+
+/// Says fifty messages and hears them again, over what `wish` allows, which comes to `expected`.
+async fn talk_over(
+    wish: TransportWish,
+    expected: Transport,
+    lane: LaneWish,
+    rebinds: bool,
+    link: Option<LinkConfig>,
+) {
     let (server, token_file) = server().await;
     let config = ClientConfig {
         token_file,
@@ -67,7 +91,7 @@ async fn talk(lane: LaneWish, rebinds: bool, link: Option<LinkConfig>) {
         protocol_hash: [1; 16],
         math_hash: None,
         resume_tick: None,
-        transport: TransportWish::Only(Transport::Udp),
+        transport: wish,
         connect_sequence: 0,
     };
     let client = async {
@@ -83,6 +107,7 @@ async fn talk(lane: LaneWish, rebinds: bool, link: Option<LinkConfig>) {
                 match event {
                     ClientEvent::Accepted { connection, .. } => {
                         assert_eq!(connection.worker(), 2);
+                        assert_eq!(shell.client.transport_in_use(), Some(expected));
                         next = true;
                     }
                     ClientEvent::Message { bytes, .. } => {
@@ -109,6 +134,9 @@ async fn talk(lane: LaneWish, rebinds: bool, link: Option<LinkConfig>) {
             shell.wait_until(shell.now() + 10).await.unwrap();
         }
         let stats = shell.link_stats();
+        if expected != Transport::Udp {
+            return;
+        }
         assert_eq!((stats.sent > 100, stats.lost > 0), (link.is_some(), link.is_some()), "{stats:?}");
     };
     let both = async {
@@ -116,7 +144,7 @@ async fn talk(lane: LaneWish, rebinds: bool, link: Option<LinkConfig>) {
         client.await;
         assert_eq!(server.await.unwrap(), CloseReason::Left);
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), both).await.expect("within 20 s");
+    tokio::time::timeout(Duration::from_secs(20), both).await.expect("within 20 s");
 }
 
 #[tokio::test]
@@ -160,7 +188,7 @@ async fn real_socket_timers_act_while_strangers_keep_the_socket_busy() {
         }
         assert!(server.server.counters().unknown_kind > 0);
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), both).await.expect("within 20 s");
+    tokio::time::timeout(Duration::from_secs(20), both).await.expect("within 20 s");
 }
 
 #[tokio::test]
@@ -187,4 +215,127 @@ async fn f23_real_socket_session_follows_the_client_to_a_new_port() {
 async fn real_socket_session_loses_datagrams_on_a_bad_link_and_talks_on() {
     let link = LinkConfig { delay_ms: 2, jitter_ms: 2, loss: 500, ..LinkConfig::default() };
     talk(LaneWish::Kcp, false, Some(link)).await;
+}
+
+#[tokio::test]
+async fn real_socket_session_talks_over_tcp_on_each_lane() {
+    for lane in [LaneWish::Auto, LaneWish::Kcp] {
+        talk_over(TransportWish::Only(Transport::Tcp), Transport::Tcp, lane, false, None).await;
+    }
+}
+
+#[tokio::test]
+async fn real_socket_session_takes_tcp_where_datagrams_do_not_come_through() {
+    let nothing = LinkConfig { loss: 10_000, ..LinkConfig::default() };
+    talk_over(TransportWish::Auto, Transport::Tcp, LaneWish::Auto, false, Some(nothing)).await;
+}
+
+/// Serves until `until` holds of the counters, by name.
+async fn serve_until(server: &mut ServerShell, what: &str, until: impl Fn(&Counters) -> bool) {
+    let began = Instant::now();
+    while !until(server.server.counters()) {
+        server.wait_until(server.now() + 50).await.unwrap();
+        server.flush().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(30), "{what}: {:?}", server.server.counters());
+    }
+}
+
+/// Whether the other side closes a stream, whatever it says before.
+async fn is_closed(mut stream: TcpStream) -> bool {
+    let mut bytes = [0; 1024];
+    let reading = async { while stream.read(&mut bytes).await.is_ok_and(|len| len > 0) {} };
+    tokio::time::timeout(Duration::from_secs(30), reading).await.is_ok()
+}
+
+#[tokio::test]
+async fn real_socket_streams_that_are_no_streams_of_packets_are_closed() {
+    let (mut server, file) = server().await;
+    let address = file.addresses[0];
+    let send = async |bytes: &[u8]| {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream
+    };
+    let oversize = send(&1_201_u16.to_le_bytes()).await;
+    let empty = send(&[0, 0]).await;
+    let web = send(b"GET / HTTP/1.1\r\nhost: nobody\r\n\r\n").await;
+    serve_until(&mut server, "malformed", |counters| counters.streams_malformed == 3).await;
+    for stream in [oversize, empty, web] {
+        assert!(is_closed(stream).await);
+    }
+    // Garbage of a good length is refused as a datagram would be; the stream ends for want of a session.
+    let mut packet = 40_u16.to_le_bytes().to_vec();
+    packet.resize(42, 0x55);
+    let garbage = send(&packet).await;
+    // Half a length, and half a packet, for ever; and nothing at all.
+    let halves = [send(&[40]).await, send(&packet[..20]).await, send(&[]).await];
+    serve_until(&mut server, "cut", |counters| counters.streams_cut == 4).await;
+    assert_eq!(server.server.counters().unknown_kind, 1);
+    assert!(is_closed(garbage).await);
+    for stream in halves {
+        assert!(is_closed(stream).await);
+    }
+    assert_eq!((server.server.connections(), server.server.counters().streams_opened), (0, 7));
+}
+
+#[tokio::test]
+async fn real_socket_streams_of_one_address_are_bounded_until_they_show_a_session() {
+    let (mut server, file) = server().await;
+    let mut streams = Vec::new();
+    for _ in 0..UNPROVEN_STREAMS_PER_ADDRESS_MAX + 10 {
+        streams.push(TcpStream::connect(file.addresses[0]).await.unwrap());
+    }
+    serve_until(&mut server, "refused", |counters| counters.streams_refused == 10).await;
+    assert_eq!(server.server.counters().streams_opened, UNPROVEN_STREAMS_PER_ADDRESS_MAX as u64);
+    drop(streams);
+    // Their places are free again, at the latest when they are found to have no session.
+    let began = Instant::now();
+    let opened = server.server.counters().streams_opened;
+    while server.server.counters().streams_opened == opened {
+        let _kept_until_it_was_seen = TcpStream::connect(file.addresses[0]).await.unwrap();
+        server.wait_until(server.now() + 50).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", server.server.counters());
+    }
+}
+
+#[tokio::test]
+async fn real_socket_client_that_never_reads_its_stream_is_cut() {
+    let (mut server, file) = server().await;
+    let config = ClientConfig {
+        token_file: file,
+        feed: Feed::Snapshot,
+        lane: LaneWish::Auto,
+        transport: TransportWish::Only(Transport::Tcp),
+        protocol_hash: [1; 16],
+        math_hash: None,
+        resume_tick: None,
+        connect_sequence: 0,
+    };
+    let mut client = ClientShell::connect(config).await.unwrap();
+    let connection = loop {
+        client.wait_until(client.now() + 1).await.unwrap();
+        server.wait_until(server.now() + 1).await.unwrap();
+        server.flush().unwrap();
+        if let Some(ServerEvent::Connected(client)) = server.server.poll_event() {
+            break client.connection;
+        }
+    };
+    // From here on the client's task reads until the client's own queue is full, and then nobody does.
+    let began = Instant::now();
+    let reason = loop {
+        let keyframe = vec![7; MESSAGE_MAX];
+        let now = server.now();
+        let sent = server.server.send_reliable(now, connection, &keyframe);
+        server.flush().unwrap();
+        server.wait_until(server.now() + 5).await.unwrap();
+        if sent.is_err()
+            && let Some(ServerEvent::Disconnected { reason, .. }) = server.server.poll_event()
+        {
+            break reason;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30));
+    };
+    assert_eq!(reason, CloseReason::SlowReader);
+    serve_until(&mut server, "let go", |counters| counters.streams_cut == 1).await;
+    assert_eq!(server.server.connections(), 0);
 }

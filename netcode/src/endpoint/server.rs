@@ -198,6 +198,17 @@ impl Server {
         self.touch(now, connection);
     }
 
+    /// Tells that the stream of a connection is no more, and the connection with it.
+    pub fn handle_lost_stream(&mut self, now: Millis, connection: ConnectionId) {
+        self.set_room(now, connection, Room::None);
+        self.close_now(now, connection, CloseReason::Unreachable);
+    }
+
+    #[cfg(feature = "shell")]
+    pub(crate) fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
     /// What happened and was refused so far.
     pub fn counters(&self) -> &Counters {
         &self.counters

@@ -1,24 +1,27 @@
-//! A client on a UDP socket.
+//! A client on a UDP socket, or on the stream that it takes when nobody answers there.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::bad_path::BadPath;
 use super::batch::BatchSocket;
+use super::carry::FromStream;
 use super::clock::{Clock, unix_ms};
-use super::path::BadPath;
+use super::streams::{Sent, Streams};
 use crate::link::{LinkConfig, LinkStats};
 use crate::time::Millis;
-use crate::{Client, ClientConfig, Transport, TransportWish, system_random};
+use crate::{Client, ClientConfig, Room, Transmit, system_random};
 
 /// A player's feed comes one datagram a tick; a keyframe comes in a burst.
 const BATCH: usize = 4;
 const STUCK_MS: u64 = 1;
 
-/// A socket, a clock and a client.
+/// A socket, perhaps a stream, a clock and a client.
 pub struct ClientShell {
     /// The state machine; events are polled and messages queued here.
     pub client: Client,
     socket: BatchSocket,
+    streams: Streams,
     clock: Clock,
     family: SocketAddr,
     bad_path: Option<Box<BadPath>>,
@@ -35,7 +38,6 @@ impl ClientShell {
         if config.connect_sequence == 0 {
             config.connect_sequence = unix_ms();
         }
-        config.transport = TransportWish::Only(Transport::Udp);
         let wants_v6 = config.token_file.addresses.first().is_some_and(SocketAddr::is_ipv6);
         let family: SocketAddr = match wants_v6 {
             true => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -43,7 +45,7 @@ impl ClientShell {
         };
         let socket = BatchSocket::bind(family, BATCH).await?;
         let client = Client::new(config, clock.now(), system_random());
-        Ok(Self { client, socket, clock, family, bad_path: None })
+        Ok(Self { client, socket, streams: Streams::new(), clock, family, bad_path: None })
     }
 
     /// Goes on from a new socket, as after a change of network: the session stays, the node sees a new address.
@@ -56,7 +58,7 @@ impl ClientShell {
     }
 
     /// From now on every datagram, both ways, takes a seeded bad link before it reaches socket or client: for test
-    /// clients. What is on its way over an earlier link is lost.
+    /// clients. Streams do not. What is on its way over an earlier link is lost.
     pub fn set_link(&mut self, config: LinkConfig, seed: u64) {
         self.bad_path = Some(Box::new(BadPath::new(config, seed)));
     }
@@ -66,9 +68,9 @@ impl ClientShell {
         self.bad_path.as_ref().map(|path| path.stats()).unwrap_or_default()
     }
 
-    /// Whether something that was said is still on its way over the bad link to the socket.
+    /// Whether something that was said is still on its way over the bad link to the socket, or waits for a stream.
     pub fn is_under_way(&self) -> bool {
-        self.bad_path.as_ref().is_some_and(|path| path.next_up().is_some())
+        self.bad_path.as_ref().is_some_and(|path| path.next_up().is_some()) || self.streams.is_under_way()
     }
 
     /// The address that the socket is bound to.
@@ -109,35 +111,97 @@ impl ClientShell {
                 until = until.min(now + STUCK_MS);
             }
             // Running out of time is what a timer is for; readiness is looked at by `drain`.
-            let _ = tokio::time::timeout_at(self.clock.instant(until).into(), self.socket.readable()).await;
+            let (socket, streams) = (&self.socket, &mut self.streams);
+            let ready = async {
+                tokio::select! {
+                    _ = socket.readable() => {}
+                    () = streams.ready() => {}
+                }
+            };
+            let _ = tokio::time::timeout_at(self.clock.instant(until).into(), ready).await;
         }
     }
 
-    /// Takes in what the socket holds, without waiting; gives how many datagrams reached the client.
+    /// Takes in what socket and stream hold, without waiting; gives how many packets reached the client.
     ///
     /// # Errors
     /// When the socket is broken.
     pub fn drain(&mut self) -> io::Result<usize> {
         let now = self.now();
+        let of_streams = self.drain_streams(now);
         let Some(path) = &mut self.bad_path else {
-            return self.socket.drain(|from, datagram| self.client.handle_datagram(now, from, datagram));
+            let came =
+                self.socket.drain(|from, datagram| self.client.handle_datagram(now, from, datagram))?;
+            return Ok(of_streams + came);
         };
         self.socket.drain(|from, datagram| path.take_in(now, from, datagram))?;
-        Ok(path.deliver(now, &mut self.client))
+        Ok(of_streams + path.deliver(now, &mut self.client))
     }
 
-    /// Sends what the client has to say; gives how many datagrams went.
+    /// Sends what the client has to say; gives how many datagrams went. Needs a tokio runtime: streams are begun here.
     ///
     /// # Errors
     /// When the socket is broken.
     pub fn flush(&mut self) -> io::Result<usize> {
         let now = self.now();
-        let Some(path) = &mut self.bad_path else {
-            return self
-                .socket
-                .flush(|out| self.client.poll_transmit(now, out).map(|transmit| transmit.to.address));
+        let Self { client, socket, streams, bad_path, .. } = self;
+        let mut next = |out: &mut Vec<u8>| loop {
+            let transmit = client.poll_transmit(now, out)?;
+            if !transmit.to.is_stream() {
+                return Some(transmit.to.address);
+            }
+            send_on_stream(now, client, streams, &transmit, out);
         };
-        path.collect(now, &mut self.client);
-        self.socket.flush(|out| path.poll_up(now, out))
+        let Some(path) = bad_path else { return socket.flush(next) };
+        let mut datagram = Vec::new();
+        while let Some(to) = next(&mut datagram) {
+            path.set_out(now, to, &datagram);
+        }
+        socket.flush(|out| path.poll_up(now, out))
+    }
+
+    fn drain_streams(&mut self, now: Millis) -> usize {
+        let mut told = self.streams.take();
+        let came = told.len();
+        for told in told.drain(..) {
+            match told {
+                // Nobody begins streams to a client.
+                FromStream::Opened { .. } => {}
+                FromStream::Packet { stream, mut bytes } => {
+                    if let Some(path) = self.streams.get(stream).map(|stream| stream.path) {
+                        self.client.handle_datagram(now, path, &mut bytes);
+                    }
+                }
+                FromStream::Lost { stream, .. } => {
+                    self.streams.remove(stream);
+                    self.client.handle_lost_stream(now, stream);
+                }
+            }
+        }
+        self.streams.recycle(told);
+        while self.streams.poll_room().is_some() {
+            self.client.set_room(Room::Free);
+        }
+        came
+    }
+}
+
+/// Hands a packet to its stream, which is begun with the first one; the one before it is let go of.
+fn send_on_stream(
+    now: Millis,
+    client: &mut Client,
+    streams: &mut Streams,
+    transmit: &Transmit,
+    packet: &[u8],
+) {
+    let stream = transmit.to.stream;
+    if streams.newest() < stream {
+        streams.keep_only(stream);
+        streams.begin(now, transmit.to);
+    }
+    match streams.send(&transmit.to, transmit.connection, packet) {
+        Sent::Gone => {}
+        Sent::Last => client.set_room(Room::None),
+        Sent::Lost => client.handle_lost_stream(now, stream),
     }
 }

@@ -1,10 +1,14 @@
 //! The only place with sockets and a clock. No decisions are made here: read, `handle`, `poll`, write, sleep.
 
+mod acceptor;
+mod bad_path;
 mod batch;
+mod carry;
 mod client;
 mod clock;
-mod path;
 mod server;
+mod streams;
 
+pub use acceptor::{StreamDoor, UNPROVEN_STREAMS_MAX, UNPROVEN_STREAMS_PER_ADDRESS_MAX};
 pub use client::ClientShell;
 pub use server::ServerShell;

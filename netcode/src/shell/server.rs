@@ -1,23 +1,34 @@
-//! A server on a UDP socket, for a worker's own thread.
+//! A server on a UDP socket and on streams, for a worker's own thread.
 
 use std::io;
 use std::net::SocketAddr;
 
+use super::acceptor::StreamDoor;
 use super::batch::{BATCH_MAX, BatchSocket};
+use super::carry::{FromStream, StreamEnd};
 use super::clock::Clock;
+use super::streams::{Sent, Streams};
 use crate::time::Millis;
-use crate::{Server, ServerConfig, system_random};
+use crate::{Room, Server, ServerConfig, Transmit, system_random};
 
 /// How often the wall clock is looked at; what it says matters for tokens alone.
 const WALL_CLOCK_MS: u64 = 10_000;
 /// Pause before the kernel is asked again for room to send.
 const STUCK_MS: u64 = 1;
 
-/// A socket, a clock and a server. Runs on a current-thread runtime with I/O and time.
+/// Streams at once, as far as there may be that many connections; a further one is closed.
+const STREAMS_MAX: usize = 4_096;
+/// How often streams without a session are looked for.
+const SWEEP_MS: u64 = 500;
+
+/// A socket, streams, a clock and a server. Runs on a current-thread runtime with I/O and time.
 pub struct ServerShell {
     /// The state machine; events are polled and messages queued here.
     pub server: Server,
     socket: BatchSocket,
+    streams: Streams,
+    door: StreamDoor,
+    swept_at: Millis,
     clock: Clock,
     wall_clock_at: Millis,
 }
@@ -31,7 +42,9 @@ impl ServerShell {
         let clock = Clock::start();
         let config = ServerConfig { unix_offset_ms: clock.unix_offset_ms(), ..config };
         let socket = BatchSocket::bind(address, BATCH_MAX).await?;
-        Ok(Self { server: Server::new(config, system_random()), socket, clock, wall_clock_at: clock.now() })
+        let (server, streams) = (Server::new(config, system_random()), Streams::new());
+        let (door, now) = (streams.door(), clock.now());
+        Ok(Self { server, socket, streams, door, swept_at: now, clock, wall_clock_at: now })
     }
 
     /// The address that the socket is bound to.
@@ -40,6 +53,11 @@ impl ServerShell {
     /// When the operating system does not tell.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.socket.local_address()
+    }
+
+    /// The way in for streams: who serves it hands them to this worker.
+    pub fn door(&self) -> StreamDoor {
+        self.door.clone()
     }
 
     /// The shell's clock.
@@ -70,11 +88,18 @@ impl ServerShell {
                 until = until.min(now + STUCK_MS);
             }
             // Running out of time is what a timer is for; readiness is looked at by `drain`.
-            let _ = tokio::time::timeout_at(self.clock.instant(until).into(), self.socket.readable()).await;
+            let (socket, streams) = (&self.socket, &mut self.streams);
+            let ready = async {
+                tokio::select! {
+                    _ = socket.readable() => {}
+                    () = streams.ready() => {}
+                }
+            };
+            let _ = tokio::time::timeout_at(self.clock.instant(until).into(), ready).await;
         }
     }
 
-    /// Takes in what the socket holds, without waiting; gives how many datagrams.
+    /// Takes in what socket and streams hold, without waiting; gives how many packets.
     ///
     /// # Errors
     /// When the socket is broken.
@@ -84,7 +109,8 @@ impl ServerShell {
             self.wall_clock_at = now;
             self.server.set_unix_offset(self.clock.unix_offset_ms());
         }
-        self.socket.drain(|from, datagram| self.server.handle_datagram(now, from, datagram))
+        let came = self.socket.drain(|from, datagram| self.server.handle_datagram(now, from, datagram))?;
+        Ok(came + self.drain_streams(now))
     }
 
     /// Sends what the server has to say; gives how many datagrams went.
@@ -93,6 +119,78 @@ impl ServerShell {
     /// When the socket is broken.
     pub fn flush(&mut self) -> io::Result<usize> {
         let now = self.now();
-        self.socket.flush(|out| self.server.poll_transmit(now, out).map(|transmit| transmit.to.address))
+        let Self { server, socket, streams, .. } = self;
+        socket.flush(|out| {
+            loop {
+                let transmit = server.poll_transmit(now, out)?;
+                if !transmit.to.is_stream() {
+                    return Some(transmit.to.address);
+                }
+                send_on_stream(now, server, streams, &transmit, out);
+            }
+        })
+    }
+
+    fn drain_streams(&mut self, now: Millis) -> usize {
+        let Self { server, streams, .. } = self;
+        let mut told = streams.take();
+        let mut came = 0;
+        for told in told.drain(..) {
+            match told {
+                FromStream::Opened { path, outlet, permit } => {
+                    if streams.len() < STREAMS_MAX {
+                        streams.insert(now, path, outlet, permit);
+                        server.counters_mut().streams_opened += 1;
+                    } else {
+                        server.counters_mut().streams_refused += 1;
+                    }
+                }
+                FromStream::Packet { stream, mut bytes } => {
+                    // What a stream said that was let go of meanwhile comes to nothing.
+                    if let Some(path) = streams.get(stream).map(|stream| stream.path) {
+                        server.handle_datagram(now, path, &mut bytes);
+                        came += 1;
+                    }
+                }
+                FromStream::Lost { stream, end } => {
+                    match end {
+                        StreamEnd::Closed => {}
+                        StreamEnd::Malformed => server.counters_mut().streams_malformed += 1,
+                        StreamEnd::Stalled => server.counters_mut().streams_cut += 1,
+                    }
+                    if let Some(connection) = streams.remove(stream).and_then(|stream| stream.connection) {
+                        server.handle_lost_stream(now, connection);
+                        came += 1;
+                    }
+                }
+            }
+        }
+        streams.recycle(told);
+        while let Some(connection) = streams.poll_room() {
+            server.set_room(now, connection, Room::Free);
+        }
+        if now.since(self.swept_at) >= SWEEP_MS {
+            self.swept_at = now;
+            let cut = streams.sweep(now, |connection| server.path(connection).is_some());
+            let counters = server.counters_mut();
+            counters.streams_cut += cut as u64;
+            counters.streams_refused += self.door.take_refused();
+        }
+        came
+    }
+}
+
+/// Hands a packet to its stream, and tells the server when the stream takes no more, or is no more.
+fn send_on_stream(
+    now: Millis,
+    server: &mut Server,
+    streams: &mut Streams,
+    transmit: &Transmit,
+    packet: &[u8],
+) {
+    match (streams.send(&transmit.to, transmit.connection, packet), transmit.connection) {
+        (Sent::Gone, _) | (_, None) => {}
+        (Sent::Last, Some(connection)) => server.set_room(now, connection, Room::None),
+        (Sent::Lost, Some(connection)) => server.handle_lost_stream(now, connection),
     }
 }

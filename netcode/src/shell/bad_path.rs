@@ -39,11 +39,9 @@ impl BadPath {
         count
     }
 
-    /// What the client has to say sets out for the socket.
-    pub(super) fn collect(&mut self, now: Millis, client: &mut Client) {
-        while let Some(transmit) = client.poll_transmit(now, &mut self.datagram) {
-            self.up.send(now, transmit.to.address, &self.datagram);
-        }
+    /// A datagram of the client's sets out for the socket.
+    pub(super) fn set_out(&mut self, now: Millis, to: SocketAddr, datagram: &[u8]) {
+        self.up.send(now, to, datagram);
     }
 
     /// The next datagram that has come as far as the socket, in `out`.
