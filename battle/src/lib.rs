@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod broadcast;
+mod chance;
 mod frame_log;
 mod identity;
 mod intake;

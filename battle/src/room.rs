@@ -13,6 +13,7 @@ use tiltyard_replay::Ended;
 use tracing::{Span, info_span, warn};
 
 use crate::broadcast::{Broadcast, Outgoing, Way};
+use crate::chance::Chance;
 use crate::intake::{Filed, Intake};
 use crate::mishap::Mishap;
 use crate::pacer::Pacer;
@@ -95,6 +96,7 @@ pub struct Room<G: Game> {
     newest: TickRecord<G::Input>,
     /// The record that is being made.
     next: TickRecord<G::Input>,
+    chance: Chance,
     broadcast: Broadcast,
     recording: Option<RoomRecording>,
     pub(crate) counters: RoomCounters,
@@ -126,6 +128,7 @@ impl<G: Game> Room<G> {
             intake: Intake::new(count),
             newest: TickRecord::neutral(Tick::ZERO, count),
             next: TickRecord::neutral(Tick::ZERO, count),
+            chance: Chance::new(),
             broadcast,
             recording: None,
             counters: RoomCounters::default(),
@@ -140,6 +143,12 @@ impl<G: Game> Room<G> {
     pub fn record(&mut self, recording: RoomRecording) {
         assert_eq!(self.battle.tick(), Tick::ZERO, "a recording begins with the battle");
         self.recording = Some(recording);
+    }
+
+    /// Draws the battle's chance ([`Game::CHANCE`]) from this secret, so that it comes out the same again; else it is
+    /// nobody's to know. Only good before the first tick.
+    pub fn draw_from(&mut self, secret: [u8; 32]) {
+        self.chance = Chance::of(secret);
     }
 
     /// Waits for players from `now_us` on.
@@ -335,6 +344,9 @@ impl<G: Game> Room<G> {
     fn make_tick(&mut self) {
         self.next.tick = self.battle.tick().next();
         self.seats.take_commands(&mut self.next.commands);
+        if G::CHANCE {
+            self.next.commands.push(self.chance.at(self.next.tick));
+        }
         self.counters.inputs_missing += self.intake.resolve(&self.battle, &mut self.next);
         let bytes = self.broadcast.log(&self.next, &self.newest);
         let hash = self.battle.step(&self.next);

@@ -162,7 +162,7 @@ impl Seats {
 /// A seat can be joined, left and replaced.
 const COMMANDS_PER_SEAT_MAX: usize = 3;
 
-const _: () = assert!(SEATS_MAX * COMMANDS_PER_SEAT_MAX <= COMMANDS_MAX, "a record takes what is noted");
+const _: () = assert!(SEATS_MAX * COMMANDS_PER_SEAT_MAX < COMMANDS_MAX, "a record takes what is noted");
 
 #[cfg(test)]
 mod tests {

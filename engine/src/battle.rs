@@ -2,7 +2,7 @@
 
 use crate::changes::Changes;
 use crate::hash::{Hashes, StateHash};
-use crate::input::{Reason, SeatInput, TickRecord};
+use crate::input::{Command, Reason, SeatInput, TickRecord};
 use crate::math::{self, SELF_TEST_HASH};
 use crate::rng::Rng;
 use crate::save::Save;
@@ -140,14 +140,18 @@ impl<G: Game> Battle<G> {
         self.hashes.state()
     }
 
-    /// Fills `record` with what the scripted players of all seats do next, without commands. Costs a
-    /// [`Battle::bot_input`] a seat.
+    /// Fills `record` with what the scripted players of all seats do next, without commands but a
+    /// [`Game::CHANCE`], which hides nothing: it follows from seed and tick. Costs a [`Battle::bot_input`] a seat.
     pub fn bot_record(&self, record: &mut TickRecord<G::Input>) {
         record.tick = self.tick().next();
         record.commands.clear();
         record.inputs.clear();
         for (seat, _) in self.spec.roster.iter() {
             record.inputs.push(SeatInput { input: self.bot_input(seat), reason: Reason::Bot });
+        }
+        if G::CHANCE {
+            let mut rng = Rng::new(self.spec.terms.seed, self.tick().0, BOT_STREAM, u32::MAX);
+            record.commands.push(Command::Chance(rng.next_u32()));
         }
     }
 

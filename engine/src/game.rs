@@ -21,6 +21,9 @@ pub trait Game: Sized + Send + 'static {
     /// What keys do, as pairs of keys and meaning, shown to who plays in a terminal. A game that lists none is not
     /// played by keyboard.
     const KEYS: &'static [(&'static str, &'static str)] = &[];
+    /// Whether systems draw numbers that no player may foresee ([`Step::chance`](crate::Step::chance)): what is in a
+    /// chest, whether a blow is a critical one. A node then puts 32 secret random bits into each tick's record.
+    const CHANCE: bool = false;
     /// What a player says each tick. The default value is "nothing".
     type Input: Record;
     /// What a tick tells besides state, by [`Events`](crate::Events): hits, sounds, whatever is drawn once. Those who

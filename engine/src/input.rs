@@ -52,6 +52,9 @@ pub enum Command {
         /// What is to happen and how, as one number.
         value: u32,
     },
+    /// The tick's chance, which nobody could know before: what [`Step::chance`](crate::Step::chance) draws from. Of
+    /// games that ask for it ([`Game::CHANCE`](crate::Game::CHANCE)) every tick has one.
+    Chance(u32),
 }
 
 /// The most commands in one tick; a record with more is refused.
@@ -256,6 +259,7 @@ impl Command {
             Self::Left(seat) => (1, seat, 0),
             Self::Replaced(seat) => (2, seat, 0),
             Self::Act { seat, value } => (3, seat, value),
+            Self::Chance(value) => (4, Seat(0), value),
         }
     }
 
@@ -265,6 +269,7 @@ impl Command {
             (1, 0) => Some(Self::Left(seat)),
             (2, 0) => Some(Self::Replaced(seat)),
             (3, value) => Some(Self::Act { seat, value }),
+            (4, value) if seat == Seat(0) => Some(Self::Chance(value)),
             _ => None,
         }
     }

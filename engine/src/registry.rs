@@ -167,6 +167,9 @@ impl Registry {
         describe(&mut text, "input", G::Input::FIELDS);
         describe(&mut text, "event", G::Event::FIELDS);
         describe(&mut text, "setup", G::Setup::FIELDS);
+        if G::CHANCE {
+            text.push_str("chance\n");
+        }
         text
     }
 

@@ -6,7 +6,7 @@
 //! The seed is the key; index, tick, stream and actor are the counter, so no two generators overlap.
 //!
 //! These numbers are for the simulation. Whoever knows the seed can predict them: what players may profit from
-//! knowing must not come from here.
+//! knowing comes from [`Step::chance`](crate::Step::chance).
 
 /// The random numbers of one (seed, tick, stream, actor). 44 bytes, cheap to make and to copy, allocates nothing.
 ///

@@ -81,6 +81,24 @@ impl<G: Game> Step<'_, G> {
     pub fn rng(&self, stream: u16, actor: ActorId) -> Rng {
         Rng::new(self.terms.seed, self.tick.0, stream, actor.0)
     }
+
+    /// Random numbers like [`rng`](Self::rng)'s, which nobody could know before this tick: who has the seed, as every
+    /// client with an engine does, can compute those of `rng` for the whole battle. They come from the node by way of
+    /// the tick's record ([`Command::Chance`]), so a replay draws the same. Costs a walk over the commands.
+    ///
+    /// # Panics
+    /// If the game does not ask for it by [`Game::CHANCE`].
+    #[must_use]
+    pub fn chance(&self, stream: u16, actor: ActorId) -> Rng {
+        assert!(G::CHANCE, "a game that draws chance says so: const CHANCE: bool = true");
+        let drawn = self.commands.iter().find_map(|command| match command {
+            Command::Chance(value) => Some(*value),
+            _ => None,
+        });
+        // A record of a stranger may have none; then nobody is surprised.
+        let seed = (self.terms.seed >> 32) ^ (self.terms.seed & u64::from(u32::MAX));
+        Rng::new(u64::from(drawn.unwrap_or(0)) << 32 | seed, self.tick.0, stream, actor.0)
+    }
 }
 
 /// What [`Game::spawn`] or a system did that it may not.

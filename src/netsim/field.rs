@@ -82,7 +82,8 @@ impl<G: Game> Field<G> {
             rate_hz: spec.terms.rate.hz(),
             math_hash: math::self_test_hash(),
         };
-        let room = Room::new(BATTLE, Epoch(1), spec, settings)?;
+        let mut room = Room::new(BATTLE, Epoch(1), spec, settings)?;
+        room.draw_from(bytes(seed, 2));
         let mut server = Server::new(config, bytes(seed, 1));
         let mut worker = Worker::new(|| 0);
         worker.open(&mut server, BEGIN.0 * 1000, room, hosted);

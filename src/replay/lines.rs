@@ -70,6 +70,7 @@ pub(super) fn commands_to_json(commands: &[Command]) -> Vec<Value> {
         Command::Left(seat) => json!({ "left": seat.0 }),
         Command::Replaced(seat) => json!({ "replaced": seat.0 }),
         Command::Act { seat, value } => json!({ "act": seat.0, "value": value }),
+        Command::Chance(value) => json!({ "chance": value }),
     };
     commands.iter().map(to_json).collect()
 }
@@ -99,19 +100,18 @@ pub(super) fn parse<G: Game>(text: &str, seats: usize) -> anyhow::Result<Line<G:
         let said = parse_input::<G>(input).with_context(|| format!("seat {}", seat.0))?;
         inputs.push((seat, said));
     }
+    let number = |value: &Value, key: &str| {
+        let number = value[key].as_u64().and_then(|value| u32::try_from(value).ok());
+        number.with_context(|| format!("`{key}` is a number of 32 bits"))
+    };
     let command = |value: &Value| {
         let keys: Vec<_> = value.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
         Ok(match keys[..] {
             ["joined"] => Command::Joined(seat(value, "joined")?),
             ["left"] => Command::Left(seat(value, "left")?),
             ["replaced"] => Command::Replaced(seat(value, "replaced")?),
-            ["act", "value"] => {
-                let number = value["value"].as_u64().and_then(|value| u32::try_from(value).ok());
-                Command::Act {
-                    seat: seat(value, "act")?,
-                    value: number.context("`value` is a number of 32 bits")?,
-                }
-            }
+            ["act", "value"] => Command::Act { seat: seat(value, "act")?, value: number(value, "value")? },
+            ["chance"] => Command::Chance(number(value, "chance")?),
             _ => bail!("no command: {value}"),
         })
     };

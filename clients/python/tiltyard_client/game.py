@@ -17,7 +17,7 @@ FORMATS = {
 }
 FIELD = re.compile(r"(\w+):(\w+)(?: \{ per_unit: (\d+) \})?x(\d+)@(\d+)")
 REASONS = ("arrived", "repeated", "neutral", "bot")
-COMMANDS = ("joined", "left", "replaced", "act")
+COMMANDS = ("joined", "left", "replaced", "act", "chance")
 COUNT_WIDTHS = (4, 8, 16, 32)
 ROWS_MAX = 65_536
 

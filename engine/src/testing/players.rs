@@ -63,6 +63,9 @@ impl<G: Game> Players<G> {
             record.commands.push(Command::Act { seat, value: odd_integer(FieldKind::U32, rng) as u32 });
             self.acts += 1;
         }
+        if G::CHANCE {
+            record.commands.push(Command::Chance(rng.next_u32()));
+        }
     }
 }
 
