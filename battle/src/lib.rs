@@ -16,7 +16,7 @@
 //!
 //! let mut spec = BattleSpec::<Skirmish>::bots(&Skirmish::modes()[0], 7);
 //! spec.terms.ticks_max = 30;
-//! let settings = RoomSettings { wait_ms: 5_000, countdown_ms: 500, keyframe_ticks: 300, catch_up_max: 5 };
+//! let settings = RoomSettings { wait_ms: 5_000, countdown_ms: 500, keyframe_ticks: 300, snapshot_ticks: 0, catch_up_max: 5 };
 //! let mut room = Room::new(BattleId(1), Epoch(1), spec, settings)?;
 //! room.open(0);
 //! let mut out = Outgoing::default();

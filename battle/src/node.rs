@@ -55,6 +55,8 @@ pub struct NodeConfig {
     pub outbox: PathBuf,
     /// Seconds between two keyframes of a recording.
     pub keyframe_seconds: u32,
+    /// Ticks between two pictures in a recording; 0 for none.
+    pub snapshot_ticks: u32,
     /// Ticks that a late battle may catch up at once.
     pub catch_up_max: u32,
     /// How long the node's lease lives without a sign of life.

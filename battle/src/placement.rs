@@ -359,6 +359,7 @@ impl<G: Game> Placement<G> {
             wait_ms: reservation.deadline_ms,
             countdown_ms: COUNTDOWN_MS,
             keyframe_ticks: self.config.keyframe_seconds.max(1) * u32::from(rate_hz),
+            snapshot_ticks: self.config.snapshot_ticks,
             catch_up_max: self.config.catch_up_max.max(1),
         };
         let (id, epoch) =

@@ -155,6 +155,7 @@ impl<F: SyncSink> WriterThread<F> {
                 self.begin_part_if_due(key);
                 self.with(key, |file| file.writer().keyframe(tick, &state));
             }
+            Job::Snapshot { key, picture } => self.with(key, |file| file.writer().snapshot(&picture)),
             Job::Report { key, mishap } => self.report(key, &mishap),
             Job::Finish { key, ended, outcome, final_hash, then } => {
                 let sealed = self.finish(key, ended, &outcome, final_hash);

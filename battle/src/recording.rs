@@ -53,6 +53,11 @@ pub(crate) enum Job {
         state: Vec<u8>,
         parts: Vec<u64>,
     },
+    /// The picture of the newest tick.
+    Snapshot {
+        key: Key,
+        picture: Vec<u8>,
+    },
     Finish {
         key: Key,
         ended: Ended,
@@ -241,6 +246,11 @@ impl RoomRecording {
     /// Hands over the state after the newest tick, and the hashes of its parts.
     pub fn keyframe(&mut self, tick: u32, state: Vec<u8>, parts: &[u64]) {
         self.give(Job::Keyframe { key: self.key, tick, state, parts: parts.to_vec() });
+    }
+
+    /// Hands over the picture of the newest tick.
+    pub fn snapshot(&mut self, picture: Vec<u8>) {
+        self.give(Job::Snapshot { key: self.key, picture });
     }
 
     /// Closes the recording; `then` learns what it is known by, or nothing if it is incomplete. Waits for the queue:

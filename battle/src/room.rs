@@ -6,10 +6,13 @@
 //!    └─────nobody joined before the deadline─────────────────────────────────────────────────▲
 //! ```
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tiltyard_engine::screen::Canvas;
 use tiltyard_engine::{Battle, BattleSpec, Game, Outcome, Seat, StateHash, Tick, TickRecord};
 use tiltyard_netcode::message::{Ask, ToServer};
 use tiltyard_netcode::{BattleId, ConnectionId, Epoch};
-use tiltyard_replay::Ended;
+use tiltyard_replay::{Ended, encode_picture};
 use tracing::{Span, info_span, warn};
 
 use crate::broadcast::{Broadcast, Outgoing, Way};
@@ -19,6 +22,12 @@ use crate::mishap::Mishap;
 use crate::pacer::Pacer;
 use crate::recording::{RoomRecording, Then};
 use crate::seats::{Client, Seats};
+
+/// Columns of the pictures in a recording: a terminal's.
+const SNAPSHOT_COLUMNS: u16 = 80;
+
+/// Rows of the pictures in a recording: a terminal's, without the lines that `replay play` adds.
+const SNAPSHOT_ROWS: u16 = 18;
 
 /// How a room is run.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +40,9 @@ pub struct RoomSettings {
     pub countdown_ms: u32,
     /// Ticks between two keyframes of the recording.
     pub keyframe_ticks: u32,
+    /// Ticks between two pictures in the recording, for builds that cannot compute it; 0 for none. Each is drawn within
+    /// its tick.
+    pub snapshot_ticks: u32,
     /// Ticks that a late battle may catch up at once.
     pub catch_up_max: u32,
 }
@@ -358,6 +370,17 @@ impl<G: Game> Room<G> {
                 let state = self.broadcast.keyframe(&self.battle, &self.newest);
                 recording.keyframe(tick, state, self.battle.hashes().parts());
             }
+            // No tick is a multiple of 0.
+            if tick.is_multiple_of(self.settings.snapshot_ticks) {
+                match catch_unwind(AssertUnwindSafe(|| picture(&self.battle))) {
+                    Ok(picture) => recording.snapshot(picture),
+                    Err(_) => {
+                        // Who cannot be drawn can still be played.
+                        self.settings.snapshot_ticks = 0;
+                        self.span.in_scope(|| warn!(tick, "the game panicked in drawing: no more pictures"));
+                    }
+                }
+            }
         }
     }
 
@@ -374,4 +397,11 @@ impl<G: Game> Room<G> {
         self.broadcast.end(&end, &mut self.seats, out);
         end
     }
+}
+
+/// The picture of the newest tick for who looks on, as the recording takes it.
+fn picture<G: Game>(battle: &Battle<G>) -> Vec<u8> {
+    let mut canvas = Canvas::new(SNAPSHOT_COLUMNS, SNAPSHOT_ROWS);
+    G::picture(battle, None, &mut canvas);
+    encode_picture(&canvas)
 }

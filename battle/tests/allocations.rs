@@ -53,7 +53,13 @@ fn a_warm_tick_of_a_room_with_both_feeds_allocates_nothing() {
     spec.terms.ticks_max = 100_000;
     spec.roster.seats.iter_mut().for_each(|seat| seat.role = SeatRole::Human);
     let seats = spec.roster.len() as u16;
-    let settings = RoomSettings { wait_ms: 0, countdown_ms: 100, keyframe_ticks: 300, catch_up_max: 5 };
+    let settings = RoomSettings {
+        wait_ms: 0,
+        countdown_ms: 100,
+        keyframe_ticks: 300,
+        snapshot_ticks: 0,
+        catch_up_max: 5,
+    };
     let mut room = Room::new(BattleId(1), Epoch(1), spec, settings).unwrap();
     let mut out = Outgoing::default();
     room.open(0);

@@ -261,6 +261,9 @@ settings! {
         folder: Place = Place::new("");
         /// Seconds between two keyframes: what a seek has to simulate at most.
         keyframe_seconds: u32 = 10, 1..=600;
+        /// Ticks between two pictures in a recording, which builds can show that cannot compute it: of another game,
+        /// or of a version with another state. 0: none. Each costs its tick the drawing.
+        snapshot_ticks: u32 = 0, 0..=36000;
     }
 }
 

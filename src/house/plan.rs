@@ -216,6 +216,7 @@ pub(crate) fn node_config(
         battles_max: config.battle.battles_max,
         recordings: recordings.to_owned(),
         keyframe_seconds: config.recording.keyframe_seconds,
+        snapshot_ticks: config.recording.snapshot_ticks,
         catch_up_max: u32::from(config.battle.catch_up_ticks_max),
         lease: Duration::from_secs(config.cluster.lease_seconds.into()),
         load_report: Duration::from_millis(config.cluster.load_report_ms.into()),

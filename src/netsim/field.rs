@@ -72,8 +72,13 @@ impl<G: Game> Field<G> {
     /// # Errors
     /// If the battle cannot start from its spec.
     pub fn new(spec: BattleSpec<G>, link: LinkConfig, seed: u64) -> Result<Self, StartError> {
-        let settings =
-            RoomSettings { wait_ms: 5000, countdown_ms: 500, keyframe_ticks: 300, catch_up_max: 5 };
+        let settings = RoomSettings {
+            wait_ms: 5000,
+            countdown_ms: 500,
+            keyframe_ticks: 300,
+            snapshot_ticks: 0,
+            catch_up_max: 5,
+        };
         let config = ServerConfig { worker: 0, connections_max: 4096, unix_offset_ms: 0, skew_ms: 1000 };
         let hosted = HostedBattle {
             keys: vec![master().battle_key(BATTLE)],

@@ -35,7 +35,7 @@ pub(super) fn draw<G: Game, S: Read + Seek>(
     let foot_rows = LINES + 1 + u16::from(foot != Foot::None);
     let picture_rows = rows.saturating_sub(foot_rows);
     let mut picture = Canvas::new(columns, picture_rows);
-    G::picture(film.battle(), deck.seat, &mut picture);
+    film.draw(deck.seat, &mut picture);
     canvas.paste(0, 0, &picture);
     let shown: Vec<_> = film.lines().rev().take(usize::from(LINES)).collect();
     for (row, line) in (picture_rows..).zip(shown.iter().rev()) {

@@ -109,8 +109,7 @@ fn describe<G: Game>(path: &Path, summary: &Summary, playable: Playable) -> Stri
         match playable {
             Playable::Simulate => "compute it again".to_owned(),
             Playable::Snapshots => {
-                "list it only, as it is of another game or version; it has snapshots that builds to come can show"
-                    .to_owned()
+                format!("show the pictures in it: it is of another game or version than this {}", G::NAME)
             }
             Playable::List => format!("list it only: it is of another game or version than this {}", G::NAME),
         },

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use crossterm::event::Event;
 use serde_json::json;
+use tiltyard_battle::open_regular;
 use tiltyard_engine::{Game, Seat};
 use tiltyard_replay::PlayError;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -125,13 +126,17 @@ impl<'a, G: Game> Watch<'a, G> {
     /// It cannot be opened or computed, or has no such seat.
     pub(super) fn open(output: Output, path: &'a Path, args: &'a ViewArgs) -> anyhow::Result<Self> {
         let named = || path.display().to_string();
-        let film = Film::<G, _>::open(open(path)?).with_context(named)?;
-        let seats = film.battle().spec().roster.len();
-        let mut deck = Deck::new(film.first(), film.last(), film.rate_hz(), seats as u16);
+        let film = Film::<G, _>::open(open(path)?, || open_regular(path)).with_context(named)?;
+        let seats = film.seats();
+        let mut deck = Deck::new(film.first(), film.last(), film.rate_hz(), seats);
         deck.speed = args.speed;
         deck.seat = args.follow.map(Seat);
-        if deck.seat.is_some_and(|seat| seat.index() >= seats) {
-            return Err(Usage(format!("--follow: the battle has the seats 0 to {}", seats - 1)).into());
+        if deck.seat.is_some_and(|seat| seat.0 >= seats) {
+            let text = match seats.checked_sub(1) {
+                Some(last) => format!("--follow: the battle has the seats 0 to {last}"),
+                None => "--follow: there are pictures for who looks on alone".to_owned(),
+            };
+            return Err(Usage(text).into());
         }
         Ok(Self { output, path, args, film, deck, frames: 0, fault: None, alarm: false })
     }
@@ -242,11 +247,11 @@ impl<'a, G: Game> Watch<'a, G> {
     /// Says how it ended.
     pub(super) fn conclude(&self) -> Exit {
         let (film, path) = (&self.film, self.path.display());
-        let hash = film.battle().state_hash();
+        let hash = film.state_hash().map(|hash| hash.to_string());
         if let Some(tick) = film.diverged() {
             self.output.note(format!(
                 "{path}: DIVERGED at tick {tick}: this build computes another state than was recorded; \
-                 `{} replay verify` says where",
+                 keyframes are shown as recorded; `{} replay verify` says where",
                 crate::program::name()
             ));
         }
@@ -264,7 +269,7 @@ impl<'a, G: Game> Watch<'a, G> {
             "complete": film.is_complete(),
             "frames": self.frames,
             "tick": film.tick(),
-            "state_hash": hash.to_string(),
+            "state_hash": hash,
             "diverged_at": film.diverged(),
             "error": self.fault,
         }));

@@ -1,13 +1,15 @@
 //! `replay play` and `replay follow` with the real binary: in a terminal, as text, on a recording that is being written.
 
 use std::fs::{self, OpenOptions};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Cursor, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use tiltyard::bench::Played;
 use tiltyard_engine::Game as _;
+use tiltyard_engine::screen::{Canvas, Ink};
 use tiltyard_engine::skirmish::Skirmish;
+use tiltyard_replay::{Ended, Header, Recording, Settings, Writer, encode_picture};
 
 use crate::program::{Program, interrupt, wait};
 use crate::terminal::{ENTER_SCREEN, LEAVE_SCREEN, SHOW_CURSOR, Terminal};
@@ -76,11 +78,52 @@ fn questions_that_no_recording_answers_are_refused() {
     assert!(object["error"].as_str().is_some_and(|error| error.contains("absent.replay")), "{object}");
 }
 
+/// Ninety ticks of a game that is none of ours, with a picture a second or without.
+fn foreign(pictures: bool) -> Vec<u8> {
+    let recording = Recording::open(Cursor::new(recording())).expect("a recording");
+    let header = Header { protocol_hash: [7; 16], ..recording.header().clone() };
+    let mut writer = Writer::start(Vec::new(), &header, Settings::new(1, 30)).expect("memory takes it");
+    for tick in 1..=90 {
+        writer.append(tick, b"what this build cannot read", 0).expect("memory takes it");
+        if pictures && tick % 30 == 0 {
+            let mut canvas = Canvas::new(80, 18);
+            canvas.text(4, 2, &format!("this was tick {tick}"), Ink::Plain);
+            writer.snapshot(&encode_picture(&canvas)).expect("memory takes it");
+        }
+    }
+    writer.finish(Ended::Aborted, &[], 0).expect("memory takes it");
+    writer.into_sink()
+}
+
+#[test]
+fn of_another_version_pictures_are_shown_where_there_are_any() {
+    let program = Program::new();
+    for (name, pictures) in [("pictures.replay", true), ("none.replay", false)] {
+        fs::write(program.path().join(name), foreign(pictures)).expect("written");
+    }
+    for (name, playable) in [("pictures.replay", "snapshots"), ("none.replay", "list")] {
+        let (code, object) = program.json(&format!("replay info {name}"));
+        assert_eq!((code, &object["playable"]), (0, &playable.into()), "{object}");
+        assert_eq!(program.json(&format!("replay verify {name}")).0, 1, "nobody here can vouch for it");
+    }
+    let (code, frames, error) = program.person("replay play pictures.replay --every 20");
+    assert_eq!(code, 0, "{error}");
+    let seen: Vec<_> = frames.lines().filter_map(|line| line.strip_prefix("    this was tick ")).collect();
+    assert_eq!(seen, ["30", "30", "60", "90"], "{frames}");
+    assert!(frames.contains("this one cannot compute the battle"), "{frames}");
+    let (code, object) = program.json("replay follow pictures.replay");
+    assert_eq!((code, &object["tick"], &object["state_hash"]), (0, &90.into(), &serde_json::Value::Null));
+    assert_eq!(program.json("replay play pictures.replay --follow 0").0, 2, "no seat's view was drawn");
+    let (code, object) = program.json("replay play none.replay");
+    assert!(object["error"].as_str().is_some_and(|error| error.contains("cannot compute")), "{object}");
+    assert_eq!(code, 1);
+}
+
 #[test]
 fn damage_is_named_and_what_lies_before_it_is_shown() {
     let program = Program::new();
     let mut bytes = recording();
-    let opened = tiltyard_replay::Recording::open(std::io::Cursor::new(&bytes)).expect("a recording");
+    let opened = Recording::open(Cursor::new(&bytes)).expect("a recording");
     let keyframe = opened.keyframes()[0].offset as usize;
     bytes[keyframe - 10] ^= 1;
     fs::write(program.path().join("a.replay"), bytes).expect("written");
@@ -185,7 +228,7 @@ fn a_recording_is_followed_piece_by_piece_to_its_end() {
     let bytes = recording();
     let mut file =
         OpenOptions::new().create(true).append(true).open(program.path().join("a.replay")).expect("a file");
-    let opened = tiltyard_replay::Recording::open(std::io::Cursor::new(&bytes)).expect("a recording");
+    let opened = Recording::open(Cursor::new(&bytes)).expect("a recording");
     let keyframe = opened.keyframes()[0].offset as usize;
     let mut follower = Follower::start(&program, "");
     // Within the head, within a block, within a keyframe, and the rest: always in the middle of something.

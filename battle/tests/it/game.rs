@@ -1,20 +1,23 @@
 //! A small game for a node's tests: seats push a counter of their own; one word makes the game panic.
 
 use tiltyard_engine::rng::Rng;
+use tiltyard_engine::screen::{Canvas, Ink};
 use tiltyard_engine::{
-    BattleSpec, Game, Mode, Outcome, Registry, Roster, RosterSeat, Schedule, Seat, SeatRole, Stage, Step,
-    Team, Terms, TickRate, World, kind, record,
+    Battle, BattleSpec, Game, Mode, Outcome, Registry, Roster, RosterSeat, Schedule, Seat, SeatRole, Stage,
+    Step, Team, Terms, TickRate, World, kind, record,
 };
 
 record! {
     pub(crate) struct Push { pub(crate) by: f32, pub(crate) word: u32 }
     pub(crate) struct Sum { pub(crate) total: f32 }
     pub(crate) struct Note { seat: u32 }
-    pub(crate) struct Rules { limit: u32 }
+    pub(crate) struct Rules { pub(crate) limit: u32 }
 }
 kind! {
     pub(crate) struct Counter { sum: Sum }
 }
+
+// The limit of the rules is the first tick that cannot be drawn; 0 for none.
 
 /// The word that makes a tick panic.
 pub(crate) const WORD_PANIC: u32 = 13;
@@ -61,6 +64,12 @@ impl Game for Pushing {
 
     fn bot(_: &World, _: Seat, rng: &mut Rng) -> Push {
         Push { by: rng.unit(), word: 0 }
+    }
+
+    fn picture(battle: &Battle<Self>, _: Option<Seat>, canvas: &mut Canvas) {
+        let (tick, limit) = (battle.tick().0, battle.spec().setup.limit);
+        assert!(limit == 0 || tick < limit, "the game cannot draw this");
+        canvas.text(0, 0, &format!("tick {tick}"), Ink::Strong);
     }
 
     fn outcome(world: &World, terms: &Terms) -> Option<Outcome> {

@@ -7,8 +7,13 @@ use tiltyard_netcode::{BattleId, ConnectionId, Epoch, Feed};
 
 use crate::game::{Pushing, WORD_NONSENSE, bytes, spec};
 
-const SETTINGS: RoomSettings =
-    RoomSettings { wait_ms: 1000, countdown_ms: 100, keyframe_ticks: 300, catch_up_max: 5 };
+const SETTINGS: RoomSettings = RoomSettings {
+    wait_ms: 1000,
+    countdown_ms: 100,
+    keyframe_ticks: 300,
+    snapshot_ticks: 0,
+    catch_up_max: 5,
+};
 /// The tick that was made last when the bad player speaks.
 const NOW: u32 = 100;
 

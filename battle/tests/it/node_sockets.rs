@@ -38,6 +38,7 @@ fn config(folder: &Path) -> NodeConfig {
         signing_key: None,
         outbox: folder.join("outbox"),
         keyframe_seconds: 10,
+        snapshot_ticks: 0,
         catch_up_max: 5,
         lease: Duration::from_secs(3600),
         load_report: Duration::from_millis(50),

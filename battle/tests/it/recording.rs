@@ -7,12 +7,12 @@ use tiltyard_battle::{Client, Outgoing, QUEUE_MAX, REPORT_EXTENSION, Recorder, R
 use tiltyard_engine::{Game as _, Registry, Seat, StateHash, Tick};
 use tiltyard_netcode::message::{Desync, ToServer};
 use tiltyard_netcode::{BattleId, ConnectionId, Epoch, Feed};
-use tiltyard_replay::{Ended, Header, OnDamage, Settings, Summary, verify};
+use tiltyard_replay::{Ended, Header, OnDamage, Settings, Stills, Summary, verify};
 
 use crate::game::{Pushing, spec};
 
 const SETTINGS: RoomSettings =
-    RoomSettings { wait_ms: 0, countdown_ms: 100, keyframe_ticks: 50, catch_up_max: 5 };
+    RoomSettings { wait_ms: 0, countdown_ms: 100, keyframe_ticks: 50, snapshot_ticks: 0, catch_up_max: 5 };
 
 /// The head of a battle with so many players, the scripted one apart.
 pub(crate) fn header(battle: u64, humans: u16) -> Header {
@@ -65,6 +65,42 @@ fn a_recording_is_written_while_the_battle_runs_and_verified_by_simulation() {
         assert_eq!(verdict.ticks, ticks);
     }
     assert_eq!(recorder.counters().recordings_finished.load(Ordering::Relaxed), 2);
+    recorder.stop();
+}
+
+#[test]
+fn pictures_are_recorded_when_asked_for_until_the_game_cannot_draw() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = Recorder::start(folder.path(), None).unwrap();
+    for (battle, limit, drawn) in [(1, 0, 6), (2, 50, 2)] {
+        let mut spec = spec(0, 120);
+        spec.setup.limit = limit;
+        let head = Header { spec: spec.encode(), ..header(battle, 0) };
+        let settings = RoomSettings { snapshot_ticks: 20, ..SETTINGS };
+        let mut room = Room::<Pushing>::new(BattleId(battle), Epoch(2), spec, settings).unwrap();
+        room.record(recorder.handle().open(head, Settings::new(2, 30)));
+        room.open(0);
+        let mut out = Outgoing::default();
+        let end = loop {
+            if let Some(end) = room.poll(room.next_us(), &mut out) {
+                break end;
+            }
+        };
+        let (closed, is_closed) = mpsc::channel();
+        room.close_recording(&end, Box::new(move |sealed| closed.send(sealed.is_some()).unwrap()));
+        assert!(is_closed.recv().unwrap());
+        let open = || std::fs::File::open(recorder.handle().path(battle, 2)).unwrap();
+        let mut stills = Stills::open(open()).unwrap();
+        let ticks: Vec<_> = stills.ticks().collect();
+        assert_eq!(ticks, (1..=drawn).map(|number| number * 20).collect::<Vec<_>>());
+        for tick in ticks {
+            let (of, picture) = stills.picture(tick).unwrap().unwrap();
+            assert_eq!((of, picture.columns(), picture.rows()), (tick, 80, 18));
+            assert_eq!(picture.to_string().trim_end(), format!("tick {tick}"));
+        }
+        let verdict = verify::<Pushing>(open(), OnDamage::Stop, |_| {}).unwrap();
+        assert!(verdict.verified && verdict.complete && verdict.ticks == 120, "{verdict:?}");
+    }
     recorder.stop();
 }
 

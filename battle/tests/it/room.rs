@@ -9,8 +9,13 @@ use tiltyard_replay::Ended;
 use crate::game::{Push, Pushing, WORD_NONSENSE, bytes, spec};
 
 const PERIOD_US: u64 = 33_333;
-const SETTINGS: RoomSettings =
-    RoomSettings { wait_ms: 1000, countdown_ms: 100, keyframe_ticks: 300, catch_up_max: 5 };
+const SETTINGS: RoomSettings = RoomSettings {
+    wait_ms: 1000,
+    countdown_ms: 100,
+    keyframe_ticks: 300,
+    snapshot_ticks: 0,
+    catch_up_max: 5,
+};
 
 fn room(humans: u16, ticks_max: u32) -> Room<Pushing> {
     let mut room = Room::new(BattleId(7), Epoch(3), spec(humans, ticks_max), SETTINGS).unwrap();

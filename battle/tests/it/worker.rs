@@ -16,8 +16,13 @@ use crate::game::{Pushing, WORD_PANIC, WORD_PANIC_AT_CHECK, bytes, spec};
 use crate::recording::header;
 
 const PROTOCOL: [u8; 16] = [3; 16];
-const SETTINGS: RoomSettings =
-    RoomSettings { wait_ms: 2000, countdown_ms: 100, keyframe_ticks: 300, catch_up_max: 5 };
+const SETTINGS: RoomSettings = RoomSettings {
+    wait_ms: 2000,
+    countdown_ms: 100,
+    keyframe_ticks: 300,
+    snapshot_ticks: 0,
+    catch_up_max: 5,
+};
 
 /// A worker with its endpoint, and clients beside it: datagrams pass by hand, a millisecond at a time.
 struct Bench {

@@ -98,7 +98,7 @@ fn a_length_beyond_the_end_is_a_torn_tail_only_where_no_block_follows() {
     }
     // What lies behind can be read when asked.
     let (at, header) = blocks[3];
-    let mut made = whole.clone();
+    let mut made = whole;
     made[at..at + 36].copy_from_slice(&BlockHeader { stored_bytes: 16 << 20, ..header }.to_bytes());
     let found = read(&made, OnDamage::NextKeyframe).expect("a header");
     assert_eq!(
