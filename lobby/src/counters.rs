@@ -77,6 +77,8 @@ tiltyard_cluster::counters! {
         tokens_minted,
         /// Results stored.
         results_accepted,
+        /// Results applied to the avatars of their players.
+        results_applied,
         /// Results that were stored already.
         results_duplicate,
         /// Results of an owner that is none any more.

@@ -23,6 +23,7 @@ use crate::numbers::Numbers;
 use crate::presence::{Delivery, LoggedOut, Mailbox, Presence};
 use crate::probe::StoreHeard;
 use crate::queue::{Member, Queue, QueueError, Ticket};
+use crate::rating;
 use crate::shares::{Origin, Shares, Wish};
 use crate::sharing::Desk;
 use crate::store::{BattleRow, Store, StoreError};
@@ -88,6 +89,8 @@ pub(crate) struct House {
     pub(crate) placements: Arc<Semaphore>,
     /// Told when the matchmaker should look at once.
     pub(crate) wake: Notify,
+    /// Told when a result waits to be applied to avatars.
+    pub(crate) result_stored: Notify,
     queue: Mutex<Queue>,
     presence: Mutex<Presence>,
     ledger: Mutex<Ledger>,
@@ -128,6 +131,7 @@ impl House {
             started: Instant::now(),
             placements: Arc::new(Semaphore::new(PLACEMENTS_MAX)),
             wake: Notify::new(),
+            result_stored: Notify::new(),
             presence: Mutex::default(),
             ledger: Mutex::default(),
             shares: Mutex::default(),
@@ -363,9 +367,13 @@ impl House {
             return Err(ErrorCode::InBattle.into());
         }
         self.charge(player.origin, Wish::Ticket)?;
+        let account = self.store.account(player.number).await.map_err(|error| self.store_failed(error))?;
+        let rating = rating::for_matches(&account.map(|account| account.avatar).unwrap_or_default());
         let member = Member { player: player.number, name: player.name.clone(), loadout };
-        let ticket =
-            self.queue().add(mode, vec![member], self.now_ms()).map_err(|error| self.queue_refused(error))?;
+        let ticket = self
+            .queue()
+            .add(mode, vec![member], rating, self.now_ms())
+            .map_err(|error| self.queue_refused(error))?;
         self.counters.tickets.one();
         self.wake.notify_one();
         Ok(ticket)

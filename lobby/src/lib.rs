@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod allocation;
+mod avatars;
 pub mod board;
 mod config;
 mod counters;
@@ -39,6 +40,7 @@ mod numbers;
 mod presence;
 mod probe;
 mod queue;
+mod rating;
 mod settle;
 mod shares;
 mod sharing;

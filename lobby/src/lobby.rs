@@ -14,6 +14,7 @@ use tiltyard_cluster::node::{LobbyRecord, RegisterError, Registration, Registrat
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::avatars;
 use crate::config::{ConfigError, GateLimits, LobbyConfig};
 use crate::counters::DoorCounters;
 use crate::gate::{LinkedSessions, Listener, gate_routes, run_session, serve};
@@ -184,7 +185,11 @@ impl Lobby {
 
 /// What a lobby does unasked.
 pub(crate) fn background(house: &Arc<House>) -> Vec<JoinHandle<()>> {
-    vec![tokio::spawn(matching::run(Arc::clone(house))), tokio::spawn(probe::run(Arc::clone(house)))]
+    vec![
+        tokio::spawn(matching::run(Arc::clone(house))),
+        tokio::spawn(probe::run(Arc::clone(house))),
+        tokio::spawn(avatars::run(Arc::clone(house))),
+    ]
 }
 
 impl Drop for Lobby {

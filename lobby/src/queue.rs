@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::board::LobbyName;
 use crate::matchmaker;
-
-/// Rating of a player of whom nothing is known.
-pub(crate) const RATING_UNKNOWN: i32 = 1500;
+use crate::rating;
 
 /// Set in the matchmaker's numbers for tickets of other lobbies.
 const OTHER: u64 = 1 << 63;
@@ -25,6 +23,8 @@ pub(crate) struct Ticket {
     pub(crate) id: u64,
     pub(crate) mode: usize,
     pub(crate) members: Vec<Member>,
+    /// Mean rating of its players.
+    pub(crate) rating: i32,
     /// Since when it waits; kept when a match falls through.
     pub(crate) queued_ms: u64,
     state: State,
@@ -97,7 +97,13 @@ impl Queue {
         Self { tickets: BTreeMap::new(), by_player: HashMap::new(), next_id: 1, tickets_max }
     }
 
-    pub(crate) fn add(&mut self, mode: usize, members: Vec<Member>, now_ms: u64) -> Result<u64, QueueError> {
+    pub(crate) fn add(
+        &mut self,
+        mode: usize,
+        members: Vec<Member>,
+        rating: i32,
+        now_ms: u64,
+    ) -> Result<u64, QueueError> {
         if members.iter().any(|member| self.by_player.contains_key(&member.player)) {
             return Err(QueueError::AlreadyQueued);
         }
@@ -107,7 +113,8 @@ impl Queue {
         let id = self.next_id;
         self.next_id += 1;
         self.by_player.extend(members.iter().map(|member| (member.player, id)));
-        self.tickets.insert(id, Ticket { id, mode, members, queued_ms: now_ms, state: State::Waiting });
+        self.tickets
+            .insert(id, Ticket { id, mode, members, rating, queued_ms: now_ms, state: State::Waiting });
         Ok(id)
     }
 
@@ -118,7 +125,7 @@ impl Queue {
         members: Vec<Member>,
         now_ms: u64,
     ) -> Result<u64, QueueError> {
-        let id = self.add(mode, members, now_ms)?;
+        let id = self.add(mode, members, rating::NEWCOMER, now_ms)?;
         if let Some(ticket) = self.tickets.get_mut(&id) {
             ticket.state = State::Matched;
         }
@@ -181,7 +188,7 @@ impl Queue {
             .map(|ticket| matchmaker::Ticket {
                 id: ticket.id,
                 players: ticket.members.iter().map(|member| member.player).collect(),
-                rating: RATING_UNKNOWN,
+                rating: ticket.rating,
                 queued_ms: ticket.queued_ms,
             })
             .collect();
@@ -293,20 +300,20 @@ mod tests {
     #[test]
     fn a_player_has_one_ticket_and_the_queue_a_bound() {
         let mut queue = Queue::new(2);
-        queue.add(0, member(1), 0).unwrap();
-        assert_eq!(queue.add(1, member(1), 0), Err(QueueError::AlreadyQueued));
-        queue.add(0, member(2), 0).unwrap();
-        assert_eq!(queue.add(0, member(3), 0), Err(QueueError::Full));
+        queue.add(0, member(1), 1_500, 0).unwrap();
+        assert_eq!(queue.add(1, member(1), 1_500, 0), Err(QueueError::AlreadyQueued));
+        queue.add(0, member(2), 1_500, 0).unwrap();
+        assert_eq!(queue.add(0, member(3), 1_500, 0), Err(QueueError::Full));
         queue.cancel(1).unwrap();
         assert_eq!(queue.cancel(1), Err(QueueError::NotQueued));
-        assert!(queue.add(0, member(3), 0).is_ok());
+        assert!(queue.add(0, member(3), 1_500, 0).is_ok());
     }
 
     #[test]
     fn a_matched_ticket_cannot_be_cancelled_nor_matched_again_and_comes_back_with_its_age() {
         let mut queue = Queue::new(9);
         for player in 1..=2 {
-            queue.add(0, member(player), 5).unwrap();
+            queue.add(0, member(player), 1_500, 5).unwrap();
         }
         let made = alone(&mut queue, 10);
         assert_eq!(made.len(), 1);
@@ -315,7 +322,7 @@ mod tests {
         for ticket in &made[0] {
             queue.give_back(ticket.id, true, 20);
         }
-        queue.add(0, member(3), 19).unwrap();
+        queue.add(0, member(3), 1_500, 19).unwrap();
         let again = alone(&mut queue, 30);
         let players: Vec<_> = again[0].iter().map(|ticket| ticket.members[0].player).collect();
         assert_eq!(players, [1, 2], "older than the one that came meanwhile");
@@ -326,7 +333,7 @@ mod tests {
     fn an_absent_players_ticket_is_not_matched_and_is_dropped_after_a_while() {
         let mut queue = Queue::new(9);
         for player in 1..=2 {
-            queue.add(0, member(player), 0).unwrap();
+            queue.add(0, member(player), 1_500, 0).unwrap();
         }
         queue.leave(1, 100);
         assert!(alone(&mut queue, 110).is_empty());
@@ -342,7 +349,7 @@ mod tests {
     #[test]
     fn tickets_of_another_lobby_are_matched_by_age_and_a_player_only_once() {
         let mut queue = Queue::new(9);
-        queue.add(0, member(1), 50).unwrap();
+        queue.add(0, member(1), 1_500, 50).unwrap();
         let other = |id, player, queued_ms| OtherTicket {
             lobby: "other".try_into().unwrap(),
             id,
@@ -362,7 +369,7 @@ mod tests {
     #[test]
     fn tickets_are_held_for_another_lobby_all_or_none() {
         let mut queue = Queue::new(9);
-        let ids: Vec<_> = (1..=3).map(|player| queue.add(0, member(player), 0).unwrap()).collect();
+        let ids: Vec<_> = (1..=3).map(|player| queue.add(0, member(player), 1_500, 0).unwrap()).collect();
         assert!(queue.hold(1, &ids[..2]).is_none(), "another mode");
         assert!(queue.hold(0, &[]).is_none());
         assert!(queue.hold(0, &[ids[0], 99]).is_none());
@@ -372,5 +379,20 @@ mod tests {
         assert_eq!(queue.offered().count(), 1);
         queue.give_back(ids[0], true, 5);
         assert_eq!(queue.offered().count(), 2);
+    }
+
+    #[test]
+    fn teams_are_balanced_by_what_their_players_are_rated() {
+        let mut queue = Queue::new(9);
+        for (player, rating) in [(1, 2_000), (2, 1_900), (3, 1_000), (4, 900)] {
+            queue.add(0, member(player), rating, 0).unwrap();
+        }
+        let rules = Rules { teams: 2, seats_per_team: 2, bots_after_ms: None };
+        let made = queue.make_matches(0, &rules, &[], 1);
+        let teams = made[0].iter().map(|team| {
+            let players = team.iter().filter_map(Part::own).map(|ticket| ticket.members[0].player);
+            players.collect::<std::collections::BTreeSet<_>>()
+        });
+        assert!(teams.clone().any(|team| team == [1, 4].into()), "{:?}", teams.collect::<Vec<_>>());
     }
 }

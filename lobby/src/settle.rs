@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use tiltyard_api::{BattleOver, Ended, GateMessage, Hex64};
 use tiltyard_cluster::control::{BattleEnd, LobbyHandler, SettleAnswer, Settlement};
 
+use crate::avatars;
 use crate::board::Letter;
 use crate::house::House;
 use crate::store::{BattleResult, BattleRow, Settled};
@@ -17,10 +18,18 @@ pub(crate) struct ResultSink(pub(crate) Arc<House>);
 impl LobbyHandler for ResultSink {
     async fn settle(&self, settlement: Settlement) -> SettleAnswer {
         let house = &self.0;
-        let result = BattleResult::of(&settlement, house.clock.unix_ms());
+        let mut result = BattleResult::of(&settlement, house.clock.unix_ms());
+        match avatars::changes(house, &settlement).await {
+            Ok(changes) => result.changes = changes,
+            Err(error) => {
+                house.store_failed(error);
+                return SettleAnswer::TryLater;
+            }
+        }
         match house.store.settle(settlement.battle, settlement.epoch, &result).await {
             Ok(Settled::Accepted(row)) => {
                 house.counters.results_accepted.one();
+                house.result_stored.notify_one();
                 tracing::info!(battle = %row.battle, node = %settlement.node, ended = ?settlement.ended, "result stored");
                 announce(house, &row, &settlement);
                 SettleAnswer::Accepted

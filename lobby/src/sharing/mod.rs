@@ -22,7 +22,7 @@ pub(crate) use self::leader::settle_shared;
 use self::owner::Held;
 use crate::board::{LETTERS_MAX, Letter, LobbyName, Met, Offer, SharedTicket};
 use crate::house::House;
-use crate::queue::{OtherTicket, RATING_UNKNOWN};
+use crate::queue::OtherTicket;
 use crate::shares::{Origin, Wish};
 
 /// A board that did not answer is left alone for so long, and twice as long each time until the longest pause.
@@ -223,7 +223,7 @@ fn offered(house: &House) -> Vec<SharedTicket> {
             id: ticket.id,
             mode: Text::cut(&house.config.modes.get(ticket.mode)?.name),
             players: players.try_into().ok()?,
-            rating: RATING_UNKNOWN,
+            rating: ticket.rating,
             queued_unix_ms: now_unix_ms.saturating_sub(now_ms.saturating_sub(ticket.queued_ms)),
         })
     };

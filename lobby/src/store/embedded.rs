@@ -6,8 +6,10 @@
 //! battles    battle -> BattleRow as JSON
 //! current    player -> battle that was placed last
 //! results    battle -> (); those with a result, to be counted
+//! unapplied  battle -> (); those with a result that is still to be applied to avatars
 //! ```
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +33,7 @@ const ACCOUNTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("accounts
 const BATTLES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("battles");
 const CURRENT: TableDefinition<'_, u64, u64> = TableDefinition::new("current");
 const RESULTS: TableDefinition<'_, u64, ()> = TableDefinition::new("results");
+const UNAPPLIED: TableDefinition<'_, u64, ()> = TableDefinition::new("unapplied");
 
 /// A store in one file. Clones share it.
 #[derive(Clone)]
@@ -104,6 +107,7 @@ fn make_tables(database: &Database) -> Result<(), redb::Error> {
     transaction.open_table(BATTLES)?;
     transaction.open_table(CURRENT)?;
     transaction.open_table(RESULTS)?;
+    transaction.open_table(UNAPPLIED)?;
     transaction.commit()?;
     Ok(())
 }
@@ -217,16 +221,10 @@ impl Store for EmbeddedStore {
             row.addresses = addresses;
             let mut current = transaction.open_table(CURRENT).map_err(failed)?;
             let mut accounts = transaction.open_table(ACCOUNTS).map_err(failed)?;
-            for seat in row.humans() {
-                current.insert(seat.player, battle.0).map_err(failed)?;
-                if accounts.get(seat.player).map_err(failed)?.is_none() {
-                    let account = Account {
-                        player: seat.player,
-                        name: seat.name.clone(),
-                        created_unix_ms: row.created_unix_ms,
-                        session_generation: 0,
-                    };
-                    accounts.insert(seat.player, encode(&account).as_slice()).map_err(failed)?;
+            for account in row.new_accounts() {
+                current.insert(account.player, battle.0).map_err(failed)?;
+                if accounts.get(account.player).map_err(failed)?.is_none() {
+                    accounts.insert(account.player, encode(&account).as_slice()).map_err(failed)?;
                 }
             }
             Ok(Some(()))
@@ -272,6 +270,7 @@ impl Store for EmbeddedStore {
         result: &BattleResult,
     ) -> Result<Settled, StoreError> {
         let result = result.clone();
+        let unapplied = !result.changes.is_empty();
         self.write(move |transaction| {
             let mut rows = transaction.open_table(BATTLES).map_err(failed)?;
             let Some(mut row) = parse_at::<BattleRow>(&rows, "battles", battle.0)? else {
@@ -290,7 +289,43 @@ impl Store for EmbeddedStore {
             row.result = Some(result);
             rows.insert(battle.0, encode(&row).as_slice()).map_err(failed)?;
             transaction.open_table(RESULTS).map_err(failed)?.insert(battle.0, ()).map_err(failed)?;
+            if unapplied {
+                transaction.open_table(UNAPPLIED).map_err(failed)?.insert(battle.0, ()).map_err(failed)?;
+            }
             Ok(Settled::Accepted(Box::new(row)))
+        })
+        .await
+    }
+
+    async fn unapplied(&self, count: u32) -> Result<Vec<BattleId>, StoreError> {
+        self.read(move |transaction| {
+            let battles = transaction.open_table(UNAPPLIED).map_err(failed)?;
+            let first = battles.iter().map_err(failed)?.take(usize::try_from(count).unwrap_or(usize::MAX));
+            first.map(|entry| Ok(BattleId(entry.map_err(failed)?.0.value()))).collect()
+        })
+        .await
+    }
+
+    async fn apply(&self, battle: BattleId) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            let mut unapplied = transaction.open_table(UNAPPLIED).map_err(failed)?;
+            if unapplied.remove(battle.0).map_err(failed)?.is_none() {
+                return Ok(());
+            }
+            let rows = transaction.open_table(BATTLES).map_err(failed)?;
+            let Some(row) = parse_at::<BattleRow>(&rows, "battles", battle.0)? else { return Ok(()) };
+            let changes = row.result.iter().flat_map(|result| &result.changes);
+            let mut accounts = transaction.open_table(ACCOUNTS).map_err(failed)?;
+            let made: BTreeMap<_, _> = row.new_accounts().map(|account| (account.player, account)).collect();
+            for change in changes {
+                let stored = parse_at::<Account>(&accounts, "accounts", change.player)?;
+                let Some(mut account) = stored.or_else(|| made.get(&change.player).cloned()) else {
+                    continue;
+                };
+                account.avatar.apply(battle, change);
+                accounts.insert(change.player, encode(&account).as_slice()).map_err(failed)?;
+            }
+            Ok(())
         })
         .await
     }

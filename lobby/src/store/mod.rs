@@ -13,7 +13,7 @@ pub use embedded::EmbeddedStore;
 #[cfg(feature = "mongodb")]
 pub use mongo::{MongoOpenError, MongoStore};
 pub use place::OpenError;
-pub use row::{Account, BattleResult, BattleRow, BattleState, RowSeat};
+pub use row::{APPLIED_MAX, Account, Avatar, AvatarChange, BattleResult, BattleRow, BattleState, RowSeat};
 
 use std::net::SocketAddr;
 
@@ -151,6 +151,19 @@ pub trait Store: Send + Sync + 'static {
         epoch: Epoch,
         result: &BattleResult,
     ) -> Result<Settled, StoreError>;
+
+    /// Battles whose result waits to be applied to the avatars of its players, at most `count`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn unapplied(&self, count: u32) -> Result<Vec<BattleId>, StoreError>;
+
+    /// Applies a battle's result to the avatars of its players, to each once, however often and by however many this
+    /// is called and wherever it broke off before. Players who have no account get one.
+    ///
+    /// # Errors
+    /// [`StoreError`]; some avatars may have it then, and the battle stays among the [unapplied](Self::unapplied).
+    async fn apply(&self, battle: BattleId) -> Result<(), StoreError>;
 
     /// Counts documents.
     ///

@@ -17,6 +17,41 @@ pub struct Account {
     pub created_unix_ms: u64,
     /// Session tokens of an older generation are refused.
     pub session_generation: u32,
+    /// What became of the player's battles.
+    #[serde(default)]
+    pub avatar: Avatar,
+}
+
+/// How many battles an avatar remembers to have been applied. A player is in one battle at a time, and a result waits
+/// for seconds to be applied, so two would do.
+pub const APPLIED_MAX: usize = 32;
+
+/// What results have made of a player.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Avatar {
+    /// Battles that were played to their end.
+    pub battles: u32,
+    /// Those that were won.
+    pub wins: u32,
+    /// How much the rating is above a newcomer's, in millionths of a point of Weng and Lin's.
+    pub rating_micro: i64,
+    /// How much the rating's uncertainty is above a newcomer's, in millionths; never more than 0.
+    pub uncertainty_micro: i64,
+    /// The battles that were applied last, the newest behind; at most [`APPLIED_MAX`].
+    pub applied: Vec<BattleId>,
+}
+
+/// What a result changes of one avatar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AvatarChange {
+    /// Whose.
+    pub player: u64,
+    /// Whether the battle was won.
+    pub won: bool,
+    /// What is added to the rating.
+    pub rating_micro: i64,
+    /// What is added to its uncertainty.
+    pub uncertainty_micro: i64,
 }
 
 /// A battle, from before it is placed until after its result.
@@ -104,9 +139,39 @@ pub struct BattleResult {
     pub ended: BattleEnd,
     /// When it was stored, Unix time in milliseconds.
     pub settled_unix_ms: u64,
+    /// What it changes of the avatars of its players.
+    #[serde(default)]
+    pub changes: Vec<AvatarChange>,
+}
+
+impl Avatar {
+    /// Applies a battle's change, unless that was done.
+    pub(super) fn apply(&mut self, battle: BattleId, change: &AvatarChange) {
+        if self.applied.contains(&battle) {
+            return;
+        }
+        self.battles = self.battles.saturating_add(1);
+        self.wins = self.wins.saturating_add(change.won.into());
+        self.rating_micro = self.rating_micro.saturating_add(change.rating_micro);
+        self.uncertainty_micro = self.uncertainty_micro.saturating_add(change.uncertainty_micro);
+        self.applied.push(battle);
+        let forgotten = self.applied.len().saturating_sub(APPLIED_MAX);
+        self.applied.drain(..forgotten);
+    }
 }
 
 impl BattleRow {
+    /// Accounts for its human players, as they are made for those who have none.
+    pub(super) fn new_accounts(&self) -> impl Iterator<Item = Account> {
+        self.humans().map(|seat| Account {
+            player: seat.player,
+            name: seat.name.clone(),
+            created_unix_ms: self.created_unix_ms,
+            session_generation: 0,
+            avatar: Avatar::default(),
+        })
+    }
+
     /// The human players.
     pub fn humans(&self) -> impl Iterator<Item = &RowSeat> {
         self.seats.iter().filter(|seat| !seat.bot)
@@ -114,7 +179,7 @@ impl BattleRow {
 }
 
 impl BattleResult {
-    /// The result that a node settles.
+    /// The result that a node settles, before it is known what it changes.
     pub fn of(settlement: &Settlement, settled_unix_ms: u64) -> Self {
         Self {
             node: settlement.node.clone(),
@@ -125,6 +190,7 @@ impl BattleResult {
             recording_hash: settlement.recording_hash,
             ended: settlement.ended,
             settled_unix_ms,
+            changes: Vec::new(),
         }
     }
 }

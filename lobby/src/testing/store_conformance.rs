@@ -6,7 +6,10 @@ use std::sync::Arc;
 use tiltyard_cluster::control::BattleEnd;
 use tiltyard_cluster::{BattleId, Epoch, NodeId};
 
-use crate::store::{Account, BattleResult, BattleRow, BattleState, Ordinal, RowSeat, Settled, Store};
+use crate::store::{
+    APPLIED_MAX, Account, Avatar, AvatarChange, BattleResult, BattleRow, BattleState, Ordinal, RowSeat,
+    Settled, Store,
+};
 
 /// Holds a store against the contract of [`Store`]. Uses the numbers from `first` to `first + 999` for players
 /// and battles, which must be free.
@@ -23,6 +26,7 @@ pub async fn store_conformance(store: Arc<dyn Store>, first: u64) {
     a_result_is_stored_once_where_the_epoch_matches(&store, first + 5).await;
     one_of_many_settlements_is_accepted(&store, first + 6).await;
     a_player_has_the_newest_battle_until_its_result(&store, first + 7).await;
+    a_result_is_applied_to_each_avatar_once(&store, first + 200).await;
 }
 
 fn row(battle: u64, player: u64) -> BattleRow {
@@ -56,6 +60,7 @@ fn result(ticks: u32) -> BattleResult {
         recording_hash: [7; 32],
         ended: BattleEnd::Aborted,
         settled_unix_ms: 9,
+        changes: vec![],
     }
 }
 
@@ -86,7 +91,13 @@ async fn who_is_placed_gets_an_account_once(store: &Arc<dyn Store>, number: u64)
     assert_eq!(store.account(player).await.unwrap(), None, "being matched is no account");
     assert!(!store.end_sessions(player, 0).await.unwrap());
     store.place(BattleId(number), Epoch(1), &node(), &[]).await.unwrap();
-    let account = Account { player, name: "n".into(), created_unix_ms: 1, session_generation: 0 };
+    let account = Account {
+        player,
+        name: "n".into(),
+        created_unix_ms: 1,
+        session_generation: 0,
+        avatar: Avatar::default(),
+    };
     assert_eq!(store.account(player).await.unwrap(), Some(account));
     assert_eq!(store.account(u64::MAX).await.unwrap(), None, "a bot has no account");
     for (generation, expected) in [(3, 4), (2, 4), (4, 5), (4, 5)] {
@@ -207,4 +218,60 @@ async fn a_player_has_the_newest_battle_until_its_result(store: &Arc<dyn Store>,
     assert_eq!(store.battle_of(player).await.unwrap().unwrap().battle, BattleId(number + 1));
     store.settle(BattleId(number + 1), Epoch(1), &result(1)).await.unwrap();
     assert_eq!(store.battle_of(player).await.unwrap(), None);
+}
+
+async fn a_result_is_applied_to_each_avatar_once(store: &Arc<dyn Store>, number: u64) {
+    let (winner, loser) = (number, number + 1);
+    let change = |player, sign: i64| AvatarChange {
+        player,
+        won: player == winner,
+        rating_micro: sign * 2_000_000,
+        uncertainty_micro: -100_000,
+    };
+    let played = async |battle: u64| {
+        let mut row = row(battle, winner);
+        row.seats.push(RowSeat { seat: 2, team: 1, player: loser, name: "m".into(), bot: false, loadout: 0 });
+        store.create_battle(&row).await.unwrap();
+        // The node settled before the place was noted; who fought has an account all the same.
+        if battle != number {
+            assert!(store.place(BattleId(battle), Epoch(1), &node(), &[]).await.unwrap());
+        }
+        let result = BattleResult { changes: vec![change(winner, 1), change(loser, -1)], ..result(1) };
+        let settled = store.settle(BattleId(battle), Epoch(1), &result).await.unwrap();
+        assert!(matches!(settled, Settled::Accepted(row) if row.result.as_ref() == Some(&result)));
+        let other = BattleResult { changes: vec![change(loser, 1)], ..result };
+        assert_eq!(store.settle(BattleId(battle), Epoch(1), &other).await.unwrap(), Settled::Duplicate);
+    };
+    let avatar = async |player| store.account(player).await.unwrap().unwrap().avatar;
+    played(number).await;
+    assert_eq!(store.unapplied(64).await.unwrap(), [BattleId(number)]);
+    let applied = futures_util::future::join_all((0..16).map(|_| store.apply(BattleId(number)))).await;
+    assert!(applied.iter().all(Result::is_ok));
+    assert_eq!(store.unapplied(64).await.unwrap(), []);
+    store.apply(BattleId(number)).await.unwrap();
+    for (player, wins, rating_micro) in [(winner, 1, 2_000_000), (loser, 0, -2_000_000)] {
+        let applied = vec![BattleId(number)];
+        let expected = Avatar { battles: 1, wins, rating_micro, uncertainty_micro: -100_000, applied };
+        assert_eq!(avatar(player).await, expected);
+    }
+
+    // It remembers a bounded number of battles, the last ones.
+    let more = u64::try_from(APPLIED_MAX).expect("a small number") + 1;
+    for battle in number + 1..=number + more {
+        played(battle).await;
+    }
+    assert_eq!(store.unapplied(3).await.unwrap().len(), 3);
+    for battle in store.unapplied(64).await.unwrap() {
+        store.apply(battle).await.unwrap();
+    }
+    let loser = avatar(loser).await;
+    assert_eq!((u64::from(loser.battles), loser.wins, loser.applied.len()), (more + 1, 0, APPLIED_MAX));
+    assert!(!loser.applied.contains(&BattleId(number)));
+
+    // What changes nobody, and what has no result, waits for nothing.
+    store.create_battle(&row(number + 100, winner)).await.unwrap();
+    store.apply(BattleId(number + 100)).await.unwrap();
+    store.settle(BattleId(number + 100), Epoch(1), &result(1)).await.unwrap();
+    assert_eq!(store.unapplied(64).await.unwrap(), []);
+    assert_eq!(u64::from(avatar(winner).await.battles), more + 1);
 }

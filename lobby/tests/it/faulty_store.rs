@@ -16,6 +16,10 @@ use tiltyard_lobby::store::{
 pub(crate) enum Fault {
     /// The next place is noted, and its answer is lost; after it the store is away.
     PlaceAnswerLostThenAway,
+    /// The next result is stored, and then the store is away.
+    AwayAfterSettle,
+    /// Results are stored, and the answers about them are lost.
+    SettleAnswersLost,
     /// The next row that is created panics instead.
     PanicAtRow,
     /// Nothing is answered, and at once.
@@ -127,7 +131,22 @@ impl Store for FaultyStore {
         result: &BattleResult,
     ) -> Result<Settled, StoreError> {
         self.there().await?;
-        self.inner.settle(battle, epoch, result).await
+        let settled = self.inner.settle(battle, epoch, result).await;
+        self.meets(Fault::AwayAfterSettle, Some(Fault::Away));
+        if self.meets(Fault::SettleAnswersLost, Some(Fault::SettleAnswersLost)) {
+            return Err(StoreError::Unavailable);
+        }
+        settled
+    }
+
+    async fn unapplied(&self, count: u32) -> Result<Vec<BattleId>, StoreError> {
+        self.there().await?;
+        self.inner.unapplied(count).await
+    }
+
+    async fn apply(&self, battle: BattleId) -> Result<(), StoreError> {
+        self.there().await?;
+        self.inner.apply(battle).await
     }
 
     async fn counts(&self) -> Result<StoreCounts, StoreError> {

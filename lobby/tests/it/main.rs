@@ -13,6 +13,7 @@ mod placement;
 mod redis;
 #[cfg(feature = "redis")]
 mod relay;
+mod results;
 mod sessions;
 mod shares;
 mod sharing;

@@ -6,7 +6,8 @@ use mongodb::bson::{Bson, Document, doc};
 use mongodb::{Client, Collection};
 use tiltyard_cluster::{BattleId, Epoch, NodeId};
 use tiltyard_lobby::store::{
-    BattleRow, BattleState, MongoOpenError, MongoStore, Ordinal, RowSeat, Store as _, StoreError,
+    Avatar, AvatarChange, BattleResult, BattleRow, BattleState, MongoOpenError, MongoStore, Ordinal, RowSeat,
+    Store as _, StoreError,
 };
 use tiltyard_lobby::testing::store_conformance;
 
@@ -120,9 +121,9 @@ async fn a_database_of_a_later_program_is_refused_and_one_half_made_is_finished(
         schema.update_one(doc! { "_id": "tiltyard" }, version).await.unwrap();
         MongoStore::open(&fresh.address).await.err().unwrap()
     };
-    let later = set(Bson::Int64(2)).await;
-    assert!(matches!(later, MongoOpenError::Newer { found: 2, .. }), "{later}");
-    assert!(later.to_string().contains("has version 2, and this program knows 1"), "{later}");
+    let later = set(Bson::Int64(3)).await;
+    assert!(matches!(later, MongoOpenError::Newer { found: 3, .. }), "{later}");
+    assert!(later.to_string().contains("has version 3, and this program knows 2"), "{later}");
     for nonsense in ["one".into(), Bson::Int64(-1)] {
         assert!(matches!(set(nonsense).await, MongoOpenError::Foreign { .. }));
     }
@@ -177,6 +178,42 @@ async fn a_lobby_that_dies_between_the_accounts_and_the_place_leaves_nothing_to_
     assert_eq!(store.account(9).await.unwrap().unwrap().session_generation, 4, "the account stays as it was");
     assert_eq!(store.counts().await.unwrap().accounts, 1);
     fresh.drop().await;
+}
+
+#[tokio::test]
+async fn a_lobby_that_dies_between_two_avatars_leaves_the_rest_to_the_next_one() {
+    let Some(fresh) =
+        Fresh::new("a_lobby_that_dies_between_two_avatars_leaves_the_rest_to_the_next_one").await
+    else {
+        return;
+    };
+    let store = fresh.store().await;
+    crate::results::run_duels(&store, 1).await;
+    let change = |player, won| AvatarChange { player, won, rating_micro: 1, uncertainty_micro: -1 };
+    let told = crate::house::settlement(BattleId(1), Epoch(1));
+    let changes = vec![change(10_002, false), change(10_003, true)];
+    let result = BattleResult { changes, ..BattleResult::of(&told, 5) };
+    store.settle(BattleId(1), Epoch(1), &result).await.unwrap();
+    store.apply(BattleId(1)).await.unwrap();
+    // As it stands when the second avatar was not written, and the mark was not taken away.
+    let undo = doc! { "$unset": { "avatar": "" } };
+    fresh.collection("accounts").update_one(doc! { "_id": document_key(10_003) }, undo).await.unwrap();
+    let mark = doc! { "$set": { "unapplied": true } };
+    fresh.collection("battles").update_one(doc! { "_id": document_key(1) }, mark).await.unwrap();
+    assert_eq!(store.account(10_003).await.unwrap().unwrap().avatar, Avatar::default());
+    let again = fresh.store().await;
+    assert_eq!(again.unapplied(9).await.unwrap(), [BattleId(1)]);
+    again.apply(BattleId(1)).await.unwrap();
+    for (player, wins) in [(10_002, 0), (10_003, 1)] {
+        let avatar = again.account(player).await.unwrap().unwrap().avatar;
+        assert_eq!((avatar.battles, avatar.wins, avatar.rating_micro), (1, wins, 1));
+    }
+    assert_eq!(again.unapplied(9).await.unwrap(), []);
+    fresh.drop().await;
+}
+
+fn document_key(number: u64) -> String {
+    format!("{number:016x}")
 }
 
 #[tokio::test]

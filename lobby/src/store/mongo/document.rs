@@ -1,9 +1,11 @@
 //! What the documents look like in MongoDB, and what of them is believed.
 //!
 //! ```text
-//! accounts   {_id: player, name, created_unix_ms, session_generation}
+//! accounts   {_id: player, name, created_unix_ms, session_generation,
+//!             avatar: {battles, wins, rating_micro, uncertainty_micro, applied: [battle]}}
 //! battles    {_id: battle, epoch, state, mode, protocol_hash, seed, rate_hz, ticks_max, seats: [..],
-//!             players: [player], created_unix_ms, node, addresses: [..], result: {..} once there is one}
+//!             players: [player], created_unix_ms, node, addresses: [..], result: {..} once there is one,
+//!             unapplied: true as long as the result is not in the avatars of its players}
 //! ordinals   {_id: "player" or "battle", next}
 //! schema     {_id: "tiltyard", version}
 //! ```
@@ -22,7 +24,9 @@ use tiltyard_cluster::control::{
 use tiltyard_cluster::{BattleId, Epoch, NodeId};
 
 use super::super::row;
-use super::super::{Account, BattleResult, BattleRow, BattleState, RowSeat};
+use super::super::{
+    APPLIED_MAX, Account, Avatar, AvatarChange, BattleResult, BattleRow, BattleState, RowSeat,
+};
 
 #[derive(Serialize, Deserialize)]
 struct StoredAccount {
@@ -30,6 +34,25 @@ struct StoredAccount {
     name: String,
     created_unix_ms: i64,
     session_generation: u32,
+    #[serde(default)]
+    avatar: StoredAvatar,
+}
+
+#[derive(Serialize, Deserialize, Default)]
+struct StoredAvatar {
+    battles: u32,
+    wins: u32,
+    rating_micro: i64,
+    uncertainty_micro: i64,
+    applied: List<Hex64, APPLIED_MAX>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredChange {
+    player: Hex64,
+    won: bool,
+    rating_micro: i64,
+    uncertainty_micro: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,6 +98,8 @@ struct StoredResult {
     #[serde(with = "row::ended")]
     ended: BattleEnd,
     settled_unix_ms: i64,
+    #[serde(default)]
+    changes: List<StoredChange, SEATS_MAX>,
 }
 
 /// Something that is no document of ours, or has fields out of bounds.
@@ -86,11 +111,20 @@ pub(super) fn key(number: u64) -> String {
 }
 
 pub(super) fn of_account(account: &Account) -> Document {
+    let avatar = &account.avatar;
+    let applied: Vec<_> = avatar.applied.iter().map(|battle| Hex64(battle.0)).collect();
     written(&StoredAccount {
         _id: Hex64(account.player),
         name: account.name.clone(),
         created_unix_ms: signed(account.created_unix_ms),
         session_generation: account.session_generation,
+        avatar: StoredAvatar {
+            battles: avatar.battles,
+            wins: avatar.wins,
+            rating_micro: avatar.rating_micro,
+            uncertainty_micro: avatar.uncertainty_micro,
+            applied: applied.try_into().expect("an avatar remembers no more"),
+        },
     })
 }
 
@@ -101,6 +135,13 @@ pub(super) fn to_account(document: Document) -> Result<Account, Unreadable> {
         name: bounded(stored.name, NAME_BYTES_MAX)?,
         created_unix_ms: unsigned(stored.created_unix_ms)?,
         session_generation: stored.session_generation,
+        avatar: Avatar {
+            battles: stored.avatar.battles,
+            wins: stored.avatar.wins,
+            rating_micro: stored.avatar.rating_micro,
+            uncertainty_micro: stored.avatar.uncertainty_micro,
+            applied: stored.avatar.applied.into_vec().into_iter().map(|it| BattleId(it.0)).collect(),
+        },
     })
 }
 
@@ -146,6 +187,12 @@ pub(super) fn to_row(document: Document) -> Result<BattleRow, Unreadable> {
             loadout: seat.loadout,
         })
     };
+    let change = |change: StoredChange| AvatarChange {
+        player: change.player.0,
+        won: change.won,
+        rating_micro: change.rating_micro,
+        uncertainty_micro: change.uncertainty_micro,
+    };
     let result = |result: StoredResult| {
         Ok(BattleResult {
             node: result.node,
@@ -156,6 +203,7 @@ pub(super) fn to_row(document: Document) -> Result<BattleRow, Unreadable> {
             recording_hash: exact(&result.recording_hash)?,
             ended: result.ended,
             settled_unix_ms: unsigned(result.settled_unix_ms)?,
+            changes: result.changes.into_vec().into_iter().map(change).collect(),
         })
     };
     Ok(BattleRow {
@@ -181,6 +229,13 @@ pub(super) fn of_result(result: &BattleResult) -> Document {
 }
 
 fn stored_result(result: &BattleResult) -> StoredResult {
+    let change = |change: &AvatarChange| StoredChange {
+        player: Hex64(change.player),
+        won: change.won,
+        rating_micro: change.rating_micro,
+        uncertainty_micro: change.uncertainty_micro,
+    };
+    let changes: Vec<_> = result.changes.iter().map(change).collect();
     StoredResult {
         node: result.node.clone(),
         ticks: result.ticks,
@@ -190,6 +245,7 @@ fn stored_result(result: &BattleResult) -> StoredResult {
         recording_hash: fits(&result.recording_hash),
         ended: result.ended,
         settled_unix_ms: signed(result.settled_unix_ms),
+        changes: changes.try_into().expect("no more changes than seats"),
     }
 }
 
@@ -250,6 +306,12 @@ mod tests {
                 recording_hash: [7; 32],
                 ended: BattleEnd::Abandoned,
                 settled_unix_ms: 9,
+                changes: vec![AvatarChange {
+                    player: 7,
+                    won: true,
+                    rating_micro: i64::MIN,
+                    uncertainty_micro: i64::MAX,
+                }],
             }),
         }
     }
@@ -259,7 +321,10 @@ mod tests {
         for row in [row(), BattleRow { result: None, node: None, ..row() }] {
             assert_eq!(to_row(of_row(&row)), Ok(row));
         }
-        let account = Account { player: 9, name: "Ada".into(), created_unix_ms: 5, session_generation: 6 };
+        let applied = (0..32).map(BattleId).collect();
+        let avatar = Avatar { battles: 1, wins: u32::MAX, rating_micro: -3, uncertainty_micro: -4, applied };
+        let name = "Ada".into();
+        let account = Account { player: 9, name, created_unix_ms: 5, session_generation: 6, avatar };
         assert_eq!(to_account(of_account(&account)), Ok(account));
     }
 

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 use mongodb::options::ReturnDocument;
@@ -26,7 +27,8 @@ pub use self::open::MongoOpenError;
 use self::document::Unreadable;
 use self::open::{ACCOUNTS, BATTLES, ORDINALS};
 use super::{
-    Account, BattleResult, BattleRow, BattleState, Ordinal, Settled, Store, StoreCounts, StoreError,
+    APPLIED_MAX, Account, BattleResult, BattleRow, BattleState, Ordinal, Settled, Store, StoreCounts,
+    StoreError,
 };
 
 /// How long a call may take in all.
@@ -74,17 +76,7 @@ impl MongoStore {
 
     /// Makes accounts for those human players of a battle who have none.
     async fn make_accounts(&self, row: &BattleRow) -> Result<(), StoreError> {
-        let accounts: Vec<_> = row
-            .humans()
-            .map(|seat| {
-                document::of_account(&Account {
-                    player: seat.player,
-                    name: seat.name.clone(),
-                    created_unix_ms: row.created_unix_ms,
-                    session_generation: 0,
-                })
-            })
-            .collect();
+        let accounts: Vec<_> = row.new_accounts().map(|account| document::of_account(&account)).collect();
         if accounts.is_empty() {
             return Ok(());
         }
@@ -253,8 +245,13 @@ impl Store for MongoStore {
     ) -> Result<Settled, StoreError> {
         let mut filter = at(battle, epoch);
         filter.insert("result", doc! { "$exists": false });
+        let unapplied = !result.changes.is_empty();
         let result = document::of_result(result);
-        let settle = doc! { "$set": { "state": state(BattleState::Settled), "result": result } };
+        let mut settled = doc! { "state": state(BattleState::Settled), "result": result };
+        if unapplied {
+            settled.insert("unapplied", true);
+        }
+        let settle = doc! { "$set": settled };
         for _ in 0..SETTLE_TRIES {
             let battles = self.battles();
             let settled = battles
@@ -273,6 +270,39 @@ impl Store for MongoStore {
             }
         }
         Err(StoreError::Unavailable)
+    }
+
+    async fn unapplied(&self, count: u32) -> Result<Vec<BattleId>, StoreError> {
+        let battles = self.battles();
+        let found = battles.find(doc! { "unapplied": true }).projection(doc! { "_id": 1 });
+        let found =
+            answered(async { found.limit(count.into()).await?.try_collect::<Vec<_>>().await }).await?;
+        Ok(found.iter().map(|document| BattleId(key_of(document))).collect())
+    }
+
+    /// The avatars first, each by one change that holds only where the battle is not in it yet; then the mark goes.
+    async fn apply(&self, battle: BattleId) -> Result<(), StoreError> {
+        let marked = doc! { "_id": document::key(battle.0), "unapplied": true };
+        let Some(row) = self.row(marked.clone()).await? else { return Ok(()) };
+        self.make_accounts(&row).await?;
+        for change in row.result.iter().flat_map(|result| &result.changes) {
+            let key = document::key(battle.0);
+            let once =
+                doc! { "_id": document::key(change.player), "avatar.applied": { "$ne": key.as_str() } };
+            let remembered = i32::try_from(APPLIED_MAX).expect("a small number");
+            let apply = doc! {
+                "$inc": {
+                    "avatar.battles": 1_i64,
+                    "avatar.wins": i64::from(change.won),
+                    "avatar.rating_micro": change.rating_micro,
+                    "avatar.uncertainty_micro": change.uncertainty_micro,
+                },
+                "$push": { "avatar.applied": { "$each": [key.as_str()], "$slice": -remembered } },
+            };
+            answered(self.accounts().update_one(once, apply)).await?;
+        }
+        self.change(marked, doc! { "$unset": { "unapplied": "" } }).await?;
+        Ok(())
     }
 
     async fn counts(&self) -> Result<StoreCounts, StoreError> {

@@ -13,7 +13,7 @@ use mongodb::options::{
 use mongodb::{Client, Database, IndexModel};
 
 /// The version that this program reads and writes.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// The database where the address names none.
 const DATABASE: &str = "tiltyard";
 /// How long a server is looked for, and a connection waited for.
@@ -122,6 +122,8 @@ async fn prepare(database: &Database) -> Result<(), Unprepared> {
     while version < VERSION {
         match version {
             0 => number_from_zero(database).await?,
+            // Results are applied to avatars. A program that stores them without would leave players what they were.
+            1 => {}
             _ => return Err(Unprepared::Foreign),
         }
         version += 1;
@@ -162,6 +164,11 @@ async fn make_indexes(database: &Database) -> Result<(), mongodb::error::Error> 
         .await?;
     // How many have a result, and which wait for one.
     battles.create_index(index("by_state", doc! { "state": 1, "created_unix_ms": 1 })).await?;
+    // Those whose result is still to be applied: few, so that the index is small.
+    let waiting = IndexOptions::builder().name("by_unapplied".to_owned()).sparse(true).build();
+    battles
+        .create_index(IndexModel::builder().keys(doc! { "unapplied": 1 }).options(waiting).build())
+        .await?;
     Ok(())
 }
 
