@@ -9,7 +9,7 @@ use tiltyard_engine::Game;
 
 use crate::config::{Config, Flag};
 use crate::exit::Exit;
-use crate::house::{House, Plan, StorePlace, board, open_directory};
+use crate::house::{House, Plan, StorePlace, board, open_directory, protocol_hash};
 use crate::keys::{self, ClusterKeys, KeysError};
 use crate::output::Output;
 use crate::roles::note_ending;
@@ -53,7 +53,7 @@ impl UpArgs {
     pub(crate) fn run<G: Game>(&self, output: Output, config: Config) -> anyhow::Result<Exit> {
         // What is wrong with the services is told before keys are made.
         open_directory(&config)?;
-        board(&config)?;
+        board(&config, protocol_hash::<G>()?)?;
         StorePlace::of(&config).check_built()?;
         let keys = keys_of(output, &config)?;
         let plan = Plan::new(config, keys);

@@ -226,8 +226,8 @@ settings! {
         /// Tickets in the queue; one more is refused with the reason.
         tickets_max: u32 = 10000, 1..=1000000;
         /// Address of a Redis, such as redis://:password@host:6379/0, where lobbies meet that match their players with each
-        /// other: those of one database of it, which have one store and the same modes. Empty: this lobby matches its own.
-        /// The password is used and never shown. Needs a build with `--features redis`.
+        /// other: those of one database, cluster.prefix and version of the game, which have one store and the same modes.
+        /// Empty: this lobby matches its own. The password is used and never shown. Needs a build with `--features redis`.
         redis: ServiceUrl = ServiceUrl::default();
     }
 

@@ -29,7 +29,7 @@ use crate::config::live;
 pub(crate) use self::board::board;
 pub use self::directory::open_directory;
 pub use self::plan::Plan;
-pub(crate) use self::plan::{control_keys, gate_config, gate_limits, node_config, token_key};
+pub(crate) use self::plan::{control_keys, gate_config, gate_limits, node_config, protocol_hash, token_key};
 pub(crate) use self::status::write_node;
 pub use self::store::StorePlace;
 

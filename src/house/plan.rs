@@ -68,7 +68,7 @@ impl Plan {
     /// # Errors
     /// If the game's registration has a mistake, or the tick rate is none that it can have.
     pub fn modes_of<G: Game>(config: &Config) -> anyhow::Result<Vec<ModeConfig>> {
-        let protocol_hash = Registry::of::<G>().context(G::NAME)?.protocol_hash::<G>().0;
+        let protocol_hash = protocol_hash::<G>()?;
         let rate_hz = config.battle.rate_hz;
         let rate = TickRate::new(rate_hz).ok_or_else(|| Usage(format!("battle.rate_hz: {rate_hz}")))?;
         let bots_after_seconds = u64::from(config.queue.bots_after_seconds);
@@ -163,7 +163,7 @@ impl Plan {
         };
         Ok(LobbyConfig {
             id: NodeId::parse("lobby-1").expect("letters, a dash and a digit are a name"),
-            board: board(config)?,
+            board: board(config, protocol_hash::<G>()?)?,
             instance: u64::from_le_bytes(system_random()),
             program: crate::BUILD.to_owned(),
             gate: Some(config.gate.listen),
@@ -188,6 +188,11 @@ impl Plan {
             view: ViewConfig::default(),
         })
     }
+}
+
+/// What tells this version of the game from others.
+pub(crate) fn protocol_hash<G: Game>() -> anyhow::Result<[u8; 16]> {
+    Ok(Registry::of::<G>().context(G::NAME)?.protocol_hash::<G>().0)
 }
 
 /// The secret of control calls, as the cluster has it.

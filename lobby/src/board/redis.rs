@@ -6,7 +6,7 @@
 //! {tiltyard}:tickets:<lobby>  its tickets as JSON, for [`RedisTimes::absence`]
 //! {tiltyard}:letters:<lobby>  list of letters to it as JSON, for [`RedisTimes::letters`]
 //! ```
-//! The braces keep all keys on one node of a Redis cluster. What Redis loses is said again at the next meeting.
+//! A board of one game says so inside the braces, see [`RedisBoard::of`]. They keep all keys on one node of a Redis cluster. What Redis loses is said again at the next meeting.
 
 use std::time::Duration;
 
@@ -45,17 +45,17 @@ impl Default for RedisTimes {
 /// Most tickets of one lobby that are read.
 const TICKETS_MAX: usize = 100_000;
 
-/// ARGV: lobby, whether it can lead, its tickets, then lobby and letter in turn.
+/// ARGV: lobby, whether it can lead, its tickets, bounds, the board's name, then lobby and letter in turn.
 /// Answers whether it leads, the letters to it, and name and tickets of each other lobby in turn.
 const MEET: &str = r"
-local prefix, me = '{tiltyard}:', ARGV[1]
+local prefix, me = '{tiltyard' .. ARGV[8] .. '}:', ARGV[1]
 local absence, lead, keep, most = tonumber(ARGV[4]), ARGV[5], ARGV[6], tonumber(ARGV[7])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', prefix .. 'lobbies', '-inf', now - absence)
 redis.call('ZADD', prefix .. 'lobbies', now, me)
 redis.call('SET', prefix .. 'tickets:' .. me, ARGV[3], 'PX', absence)
-for at = 8, #ARGV, 2 do
+for at = 9, #ARGV, 2 do
     local letters = prefix .. 'letters:' .. ARGV[at]
     if redis.call('LLEN', letters) < most then
         redis.call('RPUSH', letters, ARGV[at + 1])
@@ -89,6 +89,7 @@ pub struct RedisBoard {
     connection: Mutex<Option<MultiplexedConnection>>,
     meet: Script,
     times: RedisTimes,
+    name: String,
 }
 
 /// The address holds a password.
@@ -109,7 +110,14 @@ impl RedisBoard {
             connection: Mutex::new(None),
             meet: Script::new(MEET),
             times,
+            name: String::new(),
         })
+    }
+
+    /// The board of those alone who give it this name: lobbies of one cluster that run one version of one game.
+    #[must_use]
+    pub fn of(self, name: &str) -> Self {
+        Self { name: format!(":{name}"), ..self }
     }
 }
 
@@ -125,7 +133,7 @@ impl Board for RedisBoard {
         for time in [self.times.absence, self.times.lead, self.times.letters] {
             call.arg(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         }
-        call.arg(LETTERS_MAX);
+        call.arg(LETTERS_MAX).arg(&self.name);
         for (to, letter) in &offer.letters {
             call.arg(to.as_str()).arg(letter.to_json());
         }

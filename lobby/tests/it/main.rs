@@ -17,3 +17,4 @@ mod results;
 mod sessions;
 mod shares;
 mod sharing;
+mod upgrade;

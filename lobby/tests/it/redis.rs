@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tiltyard_lobby::board::{Board, Letter, Offer, RedisBoard, RedisTimes, SharedTicket};
+use tiltyard_lobby::board::{Board, Letter, Met, Offer, RedisBoard, RedisTimes, SharedTicket};
 
 use crate::relay::{Passage, Relay};
 use crate::sharing::Lobbies;
@@ -103,6 +103,12 @@ async fn one_leads_sees_all_tickets_and_letters_arrive_once_on_a_real_redis() {
     assert_eq!((met.leads, met.letters), (true, vec![letter]));
     assert_eq!(met.others, [("b".try_into().unwrap(), vec![ticket(2), ticket(3)])]);
     assert_eq!(first.meet(offer("a", &[], vec![])).await.unwrap().letters, []);
+    // Lobbies of another game meet elsewhere.
+    let other = server.patient_board().of("another");
+    let met =
+        other.meet(offer("c", &[4], vec![("a", Letter::Placed { battle: tiltyard_api::Hex64(8) })])).await;
+    assert_eq!(met.unwrap(), Met { leads: true, letters: vec![], others: vec![] });
+    assert_eq!(first.meet(offer("a", &[], vec![])).await.unwrap().others.len(), 1);
     // It gives the lead up when it closes, and what is forgotten is said again.
     first.meet(Offer { can_lead: false, ..offer("a", &[], vec![]) }).await.unwrap();
     assert!(second.meet(offer("b", &[2], vec![])).await.unwrap().leads);
