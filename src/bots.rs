@@ -1,5 +1,7 @@
 //! `tiltyard bots`: test clients through a whole lobby.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde_json::{Value, json};
 use tiltyard_client::{BotSettings, Latencies, Pace, PlayerSettings, SwarmReport, SwarmSettings, run_swarm};
@@ -11,7 +13,7 @@ use crate::exit::Exit;
 use crate::output::{Output, Table};
 use crate::stop::{Stop, run_until_done};
 use crate::token::gate_of;
-use crate::wishes::{FeedName, LaneName, LinkArgs};
+use crate::wishes::{FeedName, LaneName, LinkArgs, TransportName};
 
 /// How many bots go where.
 #[derive(Clone, Debug, Args)]
@@ -34,6 +36,9 @@ pub(crate) struct BotsArgs {
     /// How messages travel
     #[arg(long, value_enum, default_value_t)]
     lane: LaneName,
+    /// What carries the packets
+    #[arg(long, value_enum, default_value_t)]
+    transport: TransportName,
     #[command(flatten)]
     link: LinkArgs,
     /// What the bad link loses and delays follows from it, instead of the configuration's seed
@@ -57,6 +62,7 @@ impl BotsArgs {
                 // By the clock, so that the times from input to state are the path's and the node's.
                 player: PlayerSettings {
                     lane: self.lane.into(),
+                    transport: self.transport.into(),
                     pace: Pace::Prompt,
                     ..PlayerSettings::default()
                 },
@@ -89,6 +95,7 @@ impl BotsArgs {
             "results": report.results,
             "input_to_state_ms": quantiles_json(&report.input_to_state),
             "reconnects": report.reconnects,
+            "transports": transports(&report),
             "bytes_per_player_s": bytes_json(&report),
             "lane_bytes": { "kcp": report.lane_bytes.kcp, "datagram": report.lane_bytes.datagram },
             "link": self.link.link().map(|_| json!({
@@ -117,6 +124,15 @@ pub(crate) fn wish_of(stop: &Stop) -> watch::Receiver<bool> {
 pub(crate) fn quantiles_json(times: &Latencies) -> Value {
     let of = |share| (times.count() > 0).then(|| times.quantile_ms(share));
     json!({ "p50": of(0.5), "p99": of(0.99) })
+}
+
+/// How many times a player's last session rode on which transport.
+fn transports(report: &SwarmReport) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for transport in report.bots.iter().filter_map(|bot| bot.report.transport) {
+        *counts.entry(transport.name()).or_default() += 1;
+    }
+    counts
 }
 
 /// Bytes of a player and second; null where nobody was in a battle.
@@ -157,6 +173,8 @@ fn describe(report: &SwarmReport) -> String {
     row("states that differed", (report.desyncs + report.disagreed as u64).to_string());
     row("sessions taken up again", report.reconnects.to_string());
     let measured = |bytes: f64| if report.joined > 0 { format!("{bytes:.0}") } else { "–".to_owned() };
+    let carried: Vec<_> = transports(report).iter().map(|(name, count)| format!("{name} {count}")).collect();
+    row("carried by", if carried.is_empty() { "–".to_owned() } else { carried.join(", ") });
     row("bytes a player and second, up", measured(report.up_per_player_s));
     row("bytes a player and second, down", measured(report.down_per_player_s));
     let link = &report.link;

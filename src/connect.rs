@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 use tiltyard_client::{BattleSession, Over, Pace, PlayerSettings, Report, SCRIPTS, script};
 use tiltyard_engine::{Game, Outcome};
-use tiltyard_netcode::Feed;
+use tiltyard_netcode::{Feed, Transport};
 
 use crate::exit::{Exit, Usage};
 use crate::output::Output;
@@ -17,7 +17,7 @@ use crate::play;
 use crate::program;
 use crate::stop::run_until_done;
 use crate::token;
-use crate::wishes::{FeedName, LaneName};
+use crate::wishes::{FeedName, LaneName, TransportName};
 
 /// How long a node may take to answer before that is worth a word.
 const LATE: Duration = Duration::from_secs(1);
@@ -44,6 +44,9 @@ pub(crate) struct ConnectArgs {
     /// How messages travel
     #[arg(long, value_enum, default_value_t)]
     lane: LaneName,
+    /// What carries the packets
+    #[arg(long, value_enum, default_value_t)]
+    transport: TransportName,
 }
 
 impl ConnectArgs {
@@ -62,7 +65,8 @@ impl ConnectArgs {
             None => Feed::Snapshot,
         };
         let pace = if self.interactive { Pace::Prompt } else { PlayerSettings::default().pace };
-        let settings = PlayerSettings { feed, pace, lane: self.lane.into(), ..PlayerSettings::default() };
+        let (lane, transport) = (self.lane.into(), self.transport.into());
+        let settings = PlayerSettings { feed, pace, lane, transport, ..PlayerSettings::default() };
         let time = self.seconds.map(|seconds| Duration::from_secs(seconds.into()));
         let addresses: Vec<_> = file.addresses.iter().map(ToString::to_string).collect();
         let addresses = addresses.join(", ");
@@ -119,6 +123,7 @@ fn conclude(output: Output, report: &Report, pace: Pace, addresses: &str) -> Exi
         "newest_tick": report.newest_tick.map(|tick| tick.0),
         "refused": report.refused().map(|reason| reason.to_string()),
         "over": over(report.over),
+        "transport": report.transport.map(Transport::name),
         "rtt_ms": report.rtt_ms,
         "state_hash": hash,
         "agrees": report.agrees,
@@ -166,7 +171,7 @@ fn outside(end: Option<Over>, addresses: &str) -> String {
         Some(Over::Left) => "left before any node answered".to_owned(),
         Some(Over::Closed(_)) => format!(
             "{}\nno node answered at {addresses}. Likely the house is down or was started anew, \
-             or UDP does not get through to it,\nor the token was altered or is another house's: a node does not \
+             or neither UDP nor TCP gets through to it,\nor the token was altered or is another house's: a node does not \
              answer to a token that it cannot open.\n`{name} token check FILE` judges a token beside the house's \
              keys, `{name} token issue` gets a new one",
             over(end),
@@ -188,6 +193,7 @@ fn describe(report: &Report, pace: Pace, addresses: &str) -> String {
     let Some(place) = report.place else { return outside(report.over, addresses) };
     let tick = report.newest_tick.map_or(0, |tick| tick.0);
     let rtt = report.rtt_ms.map_or("unknown".to_owned(), |ms| format!("{ms} ms"));
+    let carried = report.transport.map_or("nothing", Transport::name);
     let hash = report.state_hash.map_or("none".to_owned(), |hash| hash.to_string());
     let agrees = match report.agrees {
         Some(true) => ", which is the battle's own",
@@ -205,7 +211,7 @@ fn describe(report: &Report, pace: Pace, addresses: &str) -> String {
         }
     };
     format!(
-        "seat {} of team {}: {}{}\nsaw {} states up to tick {tick}, sent {} inputs, round trip {rtt}\n\
+        "seat {} of team {}: {}{}\nsaw {} states up to tick {tick}, sent {} inputs, round trip {rtt} over {carried}\n\
          from input to its effect {effect}\n\
          last state {hash}{agrees}; {} states differed",
         place.seat,

@@ -2,8 +2,8 @@
 
 use clap::{Args, ValueEnum};
 use tiltyard_client::FeedWish;
-use tiltyard_netcode::LaneWish;
 use tiltyard_netcode::link::LinkConfig;
+use tiltyard_netcode::{LaneWish, Transport, TransportWish};
 
 /// A lane by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -23,6 +23,28 @@ impl From<LaneName> for LaneWish {
             LaneName::Auto => Self::Auto,
             LaneName::Kcp => Self::Kcp,
             LaneName::Datagram => Self::Datagram,
+        }
+    }
+}
+
+/// A transport by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TransportName {
+    /// UDP; TCP if that does not answer within a second
+    #[default]
+    Auto,
+    /// UDP or nothing
+    Udp,
+    /// TCP or nothing
+    Tcp,
+}
+
+impl From<TransportName> for TransportWish {
+    fn from(name: TransportName) -> Self {
+        match name {
+            TransportName::Auto => Self::Auto,
+            TransportName::Udp => Self::Only(Transport::Udp),
+            TransportName::Tcp => Self::Only(Transport::Tcp),
         }
     }
 }

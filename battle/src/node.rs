@@ -15,6 +15,7 @@ use tiltyard_cluster::{BattleId, Clock, NodeId};
 use tiltyard_engine::{Game, Registry, RegistryError};
 use tiltyard_netcode::{ServerConfig, system_random};
 use tiltyard_replay::Signer;
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -27,7 +28,7 @@ use crate::placement::{CONNECTIONS_MAX, Placed, Placement, Worker};
 use crate::recording::Recorder;
 use crate::recovery::recover;
 use crate::settle::settle_for_ever;
-use crate::shell::{Order, WorkerThread};
+use crate::shell::{Order, Streams, WorkerThread};
 
 /// How a node is set up.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct NodeConfig {
     pub listen: SocketAddr,
     /// The address that players are told, with the ports of `listen`; that of `listen` if nothing.
     pub advertise: Option<IpAddr>,
+    /// Whether players whose datagrams do not come through may come over TCP, at the same addresses and ports.
+    pub tcp: bool,
     /// Where lobbies reach it.
     pub control: SocketAddr,
     /// Where the cluster lives in the directory.
@@ -131,7 +134,7 @@ impl<G: Game> Node<G> {
         let recovering = tokio::task::spawn_blocking(move || recover(&left, &handle, &name));
         recovering.await.map_err(io::Error::other).and_then(|done| done).map_err(io("the outbox"))?;
         let settled = Arc::new(Notify::new());
-        let (placement, threads) =
+        let (placement, threads, mut tasks) =
             start_workers::<G>(config, protocol_hash, &recorder, &outbox, &settled).await?;
         let config = placement.config();
         let handlers = Handlers { node: Some(placement.clone()), ..Handlers::default() };
@@ -157,11 +160,9 @@ impl<G: Game> Node<G> {
         let registration = Arc::new(registering.await?);
         let lobbies = View::<LobbyRecord>::start(directory.clone(), &config.keyspace, ViewConfig::default());
         let calls = Arc::new(ControlClient::new(config.keys.clone(), Clock::system()));
-        let tasks = vec![
-            tokio::spawn(report_load(placement.clone(), registration.clone())),
-            tokio::spawn(give_up_superseded(placement.clone(), registration.clone(), directory)),
-            tokio::spawn(settle_for_ever(outbox, lobbies, calls, settled.clone())),
-        ];
+        tasks.push(tokio::spawn(report_load(placement.clone(), registration.clone())));
+        tasks.push(tokio::spawn(give_up_superseded(placement.clone(), registration.clone(), directory)));
+        tasks.push(tokio::spawn(settle_for_ever(outbox, lobbies, calls, settled.clone())));
         info!(node = %config.id, control = %control.address(), "node is up");
         Ok(Self { placement, control, registration, recorder, tasks, threads, settled })
     }
@@ -246,6 +247,9 @@ impl<G: Game> Node<G> {
     }
 }
 
+/// Workers and what goes with them: their battles, their threads, and the tasks that accept streams for them.
+type Started<G> = (Arc<Placement<G>>, Vec<std::thread::JoinHandle<()>>, Vec<JoinHandle<()>>);
+
 /// Starts the workers' threads around a placement of their battles.
 async fn start_workers<G: Game>(
     config: NodeConfig,
@@ -253,9 +257,11 @@ async fn start_workers<G: Game>(
     recorder: &Recorder,
     outbox: &Outbox,
     settled: &Arc<Notify>,
-) -> Result<(Arc<Placement<G>>, Vec<std::thread::JoinHandle<()>>), NodeError> {
+) -> Result<Started<G>, NodeError> {
     let mut workers = Vec::new();
     let mut threads = Vec::new();
+    let mut tasks = Vec::new();
+    let streams = if config.tcp { Streams::Listen } else { Streams::None };
     // The workers tell the placement of battles that ended, and are made before it.
     let late: Arc<OnceLock<Arc<Placement<G>>>> = Arc::new(OnceLock::new());
     for number in 0..config.workers.clamp(1, 256) {
@@ -273,9 +279,15 @@ async fn start_workers<G: Game>(
                 placement.close(ended);
             }
         };
-        let thread = WorkerThread::start(listen, server, Box::new(on_ended)).await;
+        let thread = WorkerThread::start(listen, streams, server, Box::new(on_ended)).await;
         let thread = thread
             .map_err(|source| NodeError::Io { what: format!("the worker's socket {listen}"), source })?;
+        if let Some((door, listener)) = thread.streams {
+            let listener = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
+            let listener =
+                listener.map_err(|source| NodeError::Io { what: format!("streams at {listen}"), source })?;
+            tasks.push(tokio::spawn(door.serve(listener)));
+        }
         // Players are told the address; what comes to the socket is the router's business.
         let address = SocketAddr::new(config.advertise.unwrap_or(listen.ip()), thread.address.port());
         workers.push(Worker { orders: thread.orders, address, status: thread.status });
@@ -284,7 +296,7 @@ async fn start_workers<G: Game>(
     let placement =
         Placement::new(config, protocol_hash, workers, recorder.handle(), outbox.clone(), settled.clone());
     assert!(late.set(placement.clone()).is_ok(), "it is set here only");
-    Ok((placement, threads))
+    Ok((placement, threads, tasks))
 }
 
 /// Reports load and draining for as long as the node lives.

@@ -2,7 +2,7 @@
 //! poll, flush, and tell the node how it is.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use std::time::Instant;
 use hdrhistogram::Histogram;
 use tiltyard_cluster::control::RunningBattle;
 use tiltyard_engine::Game;
-use tiltyard_netcode::shell::ServerShell;
+use tiltyard_netcode::shell::{ServerShell, StreamDoor};
 use tiltyard_netcode::{BattleId, Epoch, HostedBattle, Millis, ServerConfig};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
@@ -30,6 +30,9 @@ const IDLE_MS: u64 = 100;
 
 /// How long a stopping worker goes on to bring the last messages to its clients, in milliseconds.
 const LINGER_MS: u64 = 300;
+
+/// Free ports for datagrams that are tried until one is free for streams too.
+const FREE_PORTS_TRIED: usize = 16;
 
 /// What the node asks of a worker.
 pub(crate) enum Order<G: Game> {
@@ -59,22 +62,32 @@ pub(crate) struct WorkerStatus {
 pub(crate) struct WorkerThread<G: Game> {
     pub(crate) orders: mpsc::Sender<Order<G>>,
     pub(crate) address: SocketAddr,
+    /// Where streams come in, if they may.
+    pub(crate) streams: Option<(StreamDoor, TcpListener)>,
     pub(crate) status: Arc<Mutex<WorkerStatus>>,
     pub(crate) thread: JoinHandle<()>,
+}
+
+/// What came of the start of a worker's thread.
+struct Bound {
+    address: SocketAddr,
+    streams: Option<(StreamDoor, TcpListener)>,
 }
 
 /// Receives the battles that end on a worker, on its thread: must not wait.
 pub(crate) type OnEnded<G> = Box<dyn Fn(EndedBattle<G>) + Send>;
 
 impl<G: Game> WorkerThread<G> {
-    /// Starts a thread with its socket on `listen`.
+    /// Starts a thread with its socket on `listen`; streams are listened for at the same address and port, but not
+    /// accepted.
     pub(crate) async fn start(
         listen: SocketAddr,
+        streams: Streams,
         config: ServerConfig,
         on_ended: OnEnded<G>,
     ) -> io::Result<Self> {
         let (orders, queue) = mpsc::channel(ORDERS_MAX);
-        let (bound, address) = oneshot::channel();
+        let (told, bound) = oneshot::channel();
         let worker = Worker::new(stopwatch_ns);
         let status = Arc::new(Mutex::new(WorkerStatus {
             load_permille: 0,
@@ -92,28 +105,58 @@ impl<G: Game> WorkerThread<G> {
                 Ok(runtime) => runtime,
                 Err(error) => {
                     // The node hears the error where it waits for the address.
-                    let _ = bound.send(Err(error));
+                    let _ = told.send(Err(error));
                     return;
                 }
             };
             runtime.block_on(async {
-                match ServerShell::bind(listen, config).await {
-                    Ok(shell) => {
-                        if bound.send(shell.local_address()).is_ok() {
+                match bind(listen, streams, config).await {
+                    Ok((shell, bound)) => {
+                        if told.send(Ok(bound)).is_ok() {
                             Loop { shell, worker, load: LoadMeter::default(), status: shared, on_ended }
                                 .run(queue)
                                 .await;
                         }
                     }
                     Err(error) => {
-                        let _ = bound.send(Err(error));
+                        let _ = told.send(Err(error));
                     }
                 }
             });
         })?;
-        let address =
-            address.await.map_err(|_| io::Error::other("the worker's thread ended at its start"))??;
-        Ok(Self { orders, address, status, thread })
+        let bound = bound.await.map_err(|_| io::Error::other("the worker's thread ended at its start"))??;
+        Ok(Self { orders, address: bound.address, streams: bound.streams, status, thread })
+    }
+}
+
+/// Whether streams may come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Streams {
+    Listen,
+    None,
+}
+
+/// A socket for datagrams and one for streams at the same address and port. Of free ports one is looked for that is
+/// free for both.
+async fn bind(
+    listen: SocketAddr,
+    streams: Streams,
+    config: ServerConfig,
+) -> io::Result<(ServerShell, Bound)> {
+    let mut tries_left = if listen.port() == 0 { FREE_PORTS_TRIED } else { 1 };
+    loop {
+        tries_left -= 1;
+        let shell = ServerShell::bind(listen, config.clone()).await?;
+        let address = shell.local_address()?;
+        let streams = match streams {
+            Streams::None => None,
+            Streams::Listen => match TcpListener::bind(address) {
+                Ok(listener) => Some((shell.door(), listener)),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries_left > 0 => continue,
+                Err(error) => return Err(error),
+            },
+        };
+        return Ok((shell, Bound { address, streams }));
     }
 }
 

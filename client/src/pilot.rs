@@ -175,6 +175,7 @@ impl<G: Game> Pilot<G> {
             match event {
                 ClientEvent::Accepted { battle, epoch, seat, team, role, rate_hz, .. } => {
                     let place = Place { battle, epoch, seat, team, rate_hz };
+                    self.report.transport = client.transport_in_use();
                     self.accepted(now, place, role);
                 }
                 ClientEvent::Denied { reason } => self.denied(now, reason),

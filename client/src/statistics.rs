@@ -2,7 +2,7 @@
 
 use tiltyard_engine::{StateHash, Tick};
 use tiltyard_netcode::link::LinkStats;
-use tiltyard_netcode::{BattleId, CloseReason, DenyReason, Epoch, Lane};
+use tiltyard_netcode::{BattleId, CloseReason, DenyReason, Epoch, Lane, Transport};
 
 use crate::latencies::Latencies;
 use crate::reader::{Ended, SeenDesync};
@@ -100,6 +100,8 @@ pub struct Report {
     pub rtt_ms: Option<u64>,
     /// Smoothed deviation of it, milliseconds.
     pub jitter_ms: u64,
+    /// What carried the newest session.
+    pub transport: Option<Transport>,
     /// Sessions after the first.
     pub reconnects: u64,
     /// Bytes of UDP payload.
@@ -149,6 +151,7 @@ impl Report {
         self.first_desync = earlier.first_desync.or(self.first_desync);
         self.inputs += earlier.inputs;
         self.input_to_state.merge(&earlier.input_to_state);
+        self.transport = self.transport.or(earlier.transport);
         self.rtt_ms = self.rtt_ms.or(earlier.rtt_ms);
         self.reconnects += earlier.reconnects + u64::from(earlier.place.is_some());
         self.traffic.up += earlier.traffic.up;

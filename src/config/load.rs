@@ -278,7 +278,10 @@ impl Loading {
             ("gate.listen", self.config.gate.listen),
             ("http.listen", self.config.http.listen),
             ("control.listen", self.config.control.listen),
+            ("battle.listen", self.config.battle.listen),
         ];
+        let listeners = if self.config.battle.tcp { 4 } else { 3 };
+        let addresses = &addresses[..listeners];
         for (index, (key, address)) in addresses.iter().enumerate() {
             let earlier =
                 addresses.iter().take(index).find(|(_, other)| other == address && address.port() != 0);

@@ -235,12 +235,14 @@ settings! {
     battle: Battle {
         /// How many nodes this process runs.
         nodes: u16 = 2, 1..=64;
-        /// Where players reach a node (UDP). Every worker has its own socket: with port 0 any free one, else the
+        /// Where players reach a node: by UDP, and by TCP where the setting tcp is true. Every worker has its own socket: with port 0 any free one, else the
         /// ports from this one upwards, node after node.
         listen: SocketAddr = loopback(0);
         /// The address that players are told, with the ports of listen: needed to listen on all addresses
         /// (0.0.0.0), and where players come through a router. Empty: that of listen.
         advertise: Advertised = Advertised(None);
+        /// Whether players whose datagrams do not come through may come over TCP, at the addresses and ports of listen.
+        tcp: bool = true;
         /// Worker threads a node; each steps its battles on one core. 0: one for each core.
         workers: u16 = 0, 0..=256;
         /// Ticks a second.

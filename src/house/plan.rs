@@ -215,6 +215,7 @@ pub(crate) fn node_config(
         id,
         listen: config.battle.listen,
         advertise: config.battle.advertise.0,
+        tcp: config.battle.tcp,
         control: config.control.listen,
         keyspace: config.cluster.prefix.clone(),
         workers: config.workers(),

@@ -15,4 +15,5 @@ mod processes;
 mod program;
 mod recordings;
 mod terminal;
+mod transports;
 mod watching;

@@ -95,13 +95,18 @@ pub(crate) struct Up {
 }
 
 impl Up {
-    /// Starts it and waits until it says that it is ready.
+    /// Starts it, with battles of three seconds, and waits until it says that it is ready.
     pub(crate) fn start(program: &Program, line: &str) -> Self {
+        Self::start_with(program, line, 3)
+    }
+
+    /// The same with battles of so many seconds.
+    pub(crate) fn start_with(program: &Program, line: &str, battle_seconds: u32) -> Self {
         let mut command = program.command(&format!("--json {line}"));
         for name in ["GATE", "HTTP", "CONTROL"] {
             command.env(format!("TILTYARD_{name}_LISTEN"), "127.0.0.1:0");
         }
-        command.env("TILTYARD_BATTLE_SECONDS", "3").env("TILTYARD_LOG", "warn");
+        command.env("TILTYARD_BATTLE_SECONDS", battle_seconds.to_string()).env("TILTYARD_LOG", "warn");
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary runs");
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut text = String::new();

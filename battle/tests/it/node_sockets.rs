@@ -30,6 +30,7 @@ fn config(folder: &Path) -> NodeConfig {
         id: NodeId::parse("node-a").unwrap(),
         listen: any,
         advertise: None,
+        tcp: true,
         control: any,
         keyspace: Keyspace::parse("/tiltyard/here").unwrap(),
         workers: 1,
