@@ -67,7 +67,13 @@ impl Game for Spinning {
 
 fn play(secret: Option<[u8; 32]>) -> Vec<StateHash> {
     let spec = BattleSpec::<Spinning>::bots(&Spinning::modes()[0], 3);
-    let settings = RoomSettings { wait_ms: 1000, countdown_ms: 100, keyframe_ticks: 300, catch_up_max: 5 };
+    let settings = RoomSettings {
+        wait_ms: 1000,
+        countdown_ms: 100,
+        keyframe_ticks: 300,
+        snapshot_ticks: 0,
+        catch_up_max: 5,
+    };
     let mut room = Room::new(BattleId(7), Epoch(1), spec, settings).expect("it starts");
     if let Some(secret) = secret {
         room.draw_from(secret);
