@@ -32,7 +32,7 @@ enum Reel<G: Game, S> {
     /// This build computes it.
     Computed(Box<Player<G, S>>),
     /// The pictures in the recording, and the one that is shown.
-    Drawn(Stills<S>, Canvas),
+    Drawn(Box<Stills<S>>, Canvas),
 }
 
 /// A recording, at one of its ticks.
@@ -68,7 +68,7 @@ impl<G: Game, S: Read + Seek> Film<G, S> {
         let failed = |error: std::io::Error| ReadError::Io { kind: error.kind(), offset: 0 };
         let stills = Stills::open(again().map_err(failed)?)?;
         let Some(tick) = stills.ticks().next() else { return Err(foreign) };
-        let reel = Reel::Drawn(stills, Canvas::new(0, 0));
+        let reel = Reel::Drawn(Box::new(stills), Canvas::new(0, 0));
         let mut film = Self { reel, seat, first: tick, tick, lines, whole: true, diverged: None };
         film.show(tick, None)?;
         Ok(film)
