@@ -40,7 +40,7 @@ pub(crate) const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How many ticks a killed process may lose: so often the open frame is written ahead of its end.
-const CHECKPOINT_TICKS: u32 = 3;
+pub(crate) const CHECKPOINT_TICKS: u32 = 3;
 
 /// Files after the first that one battle may try: more than a disk's bad hour needs.
 const PARTS_MAX: u32 = 64;
@@ -143,12 +143,14 @@ impl<F: SyncSink> WriterThread<F> {
                 }
                 self.recordings.insert(key, Recording { writer: writer.ok(), path, header, settings });
             }
-            Job::Tick { key, tick, record, hash } => {
-                self.with(key, |file| file.writer().append(tick, &record, hash));
-                self.spare.give(record);
-                if tick.is_multiple_of(CHECKPOINT_TICKS) {
-                    self.with(key, FileWriter::checkpoint);
+            Job::Ticks { key, ticks } => {
+                for (tick, record, hash) in ticks.iter() {
+                    self.with(key, |file| file.writer().append(tick, record, hash));
+                    if tick.is_multiple_of(CHECKPOINT_TICKS) {
+                        self.with(key, FileWriter::checkpoint);
+                    }
                 }
+                self.spare.give(ticks.records);
             }
             Job::Keyframe { key, tick, state, parts } => {
                 self.with(key, |file| file.writer().hash_parts(&parts));
@@ -314,6 +316,7 @@ mod tests {
     use tiltyard_replay::Summary;
 
     use super::*;
+    use crate::recording::Ticks;
 
     /// What the disk does to whoever writes to it.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -405,7 +408,9 @@ mod tests {
             for _ in 0..count {
                 self.tick += 1;
                 let tick = self.tick;
-                self.thread.work(Job::Tick { key: KEY, tick, record: vec![1, 2], hash: u64::from(tick) });
+                let mut ticks = Ticks::default();
+                ticks.push(tick, &[1, 2], u64::from(tick));
+                self.thread.work(Job::Ticks { key: KEY, ticks });
                 if tick.is_multiple_of(20) {
                     let (state, parts) = (vec![tick as u8; 40], vec![1]);
                     self.thread.work(Job::Keyframe { key: KEY, tick, state, parts });

@@ -157,7 +157,8 @@ fn a_recording_that_found_the_queue_full_has_no_end() {
     let end = first.abort(&mut out);
     first.close_recording(&end, Box::new(move |_| may_go_on.recv().unwrap()));
     let mut room = recorder.handle().open(header(2, 0), Settings::new(2, 30));
-    for tick in 1..=QUEUE_MAX as u32 + 1 {
+    // Ticks are handed over in groups of three.
+    for tick in 1..=3 * (QUEUE_MAX as u32 + 1) {
         room.tick(tick, &[], 0);
     }
     assert!(recorder.counters().recordings_queue_full.load(Ordering::Relaxed) > 0);
