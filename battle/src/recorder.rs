@@ -67,8 +67,9 @@ struct Recording<F> {
 
 impl<F: SyncSink> Recording<F> {
     /// Gives the file up, if there is one: what comes next goes to the next part.
-    fn give_up(&mut self, key: Key, error: &WriteError) {
+    fn give_up(&mut self, key: Key, error: &WriteError, counters: &RecordingCounters) {
         if self.writer.take().is_some() {
+            counters.recordings_faults.fetch_add(1, Ordering::Relaxed);
             let Key { battle, epoch } = key;
             warn!(%battle, epoch, %error, "the recording's file is given up; the next part begins at a keyframe");
         }
@@ -139,6 +140,7 @@ impl<F: SyncSink> WriterThread<F> {
             Job::Open { key, path, header, settings } => {
                 let writer = start(self.create, &path, &header, settings);
                 if let Err(error) = &writer {
+                    self.counters.recordings_faults.fetch_add(1, Ordering::Relaxed);
                     warn!(battle = %key.battle, path = %path.display(), %error, "no recording of this battle yet");
                 }
                 self.recordings.insert(key, Recording { writer: writer.ok(), path, header, settings });
@@ -167,6 +169,7 @@ impl<F: SyncSink> WriterThread<F> {
                 if let Some(mut recording) = self.recordings.remove(&key)
                     && let Some(Err(error)) = recording.writer.as_mut().map(FileWriter::sync)
                 {
+                    self.counters.recordings_faults.fetch_add(1, Ordering::Relaxed);
                     warn!(battle = %key.battle, epoch = key.epoch, %error, "the start of a recording is lost");
                 }
                 self.counters.recordings_incomplete.fetch_add(1, Ordering::Relaxed);
@@ -182,7 +185,7 @@ impl<F: SyncSink> WriterThread<F> {
         let Some(writer) = &mut recording.writer else { return };
         if let Err(error) = write(writer) {
             if writer.writer().fault().is_some() {
-                recording.give_up(key, &error);
+                recording.give_up(key, &error, &self.counters);
             } else {
                 self.counters.recordings_left_out.fetch_add(1, Ordering::Relaxed);
                 warn!(battle = %key.battle, epoch = key.epoch, %error, "left out of the recording");
@@ -203,6 +206,7 @@ impl<F: SyncSink> WriterThread<F> {
                 info!(battle = %key.battle, part = recording.header.part, "the recording goes on in a new file");
             }
             Err(error) => {
+                self.counters.recordings_faults.fetch_add(1, Ordering::Relaxed);
                 warn!(battle = %key.battle, part = recording.header.part, %error, "still no recording");
             }
         }
@@ -211,7 +215,7 @@ impl<F: SyncSink> WriterThread<F> {
     fn sync(&mut self) {
         for (key, recording) in &mut self.recordings {
             if let Some(Err(error)) = recording.writer.as_mut().map(FileWriter::sync) {
-                recording.give_up(*key, &error);
+                recording.give_up(*key, &error, &self.counters);
             }
         }
     }
@@ -236,6 +240,7 @@ impl<F: SyncSink> WriterThread<F> {
                     Some(sealed)
                 }
                 Err(error) => {
+                    self.counters.recordings_faults.fetch_add(1, Ordering::Relaxed);
                     warn!(%battle, path = %path.display(), %error, "recording is incomplete");
                     None
                 }
@@ -432,10 +437,16 @@ mod tests {
             summary
         }
 
-        fn counts(&self) -> [u64; 3] {
+        /// How many were finished, incomplete, begun as later parts, and had faults.
+        fn counts(&self) -> [u64; 4] {
             let counters = &self.thread.counters;
-            [&counters.recordings_finished, &counters.recordings_incomplete, &counters.recordings_later_parts]
-                .map(|counter| counter.load(Ordering::Relaxed))
+            [
+                &counters.recordings_finished,
+                &counters.recordings_incomplete,
+                &counters.recordings_later_parts,
+                &counters.recordings_faults,
+            ]
+            .map(|counter| counter.load(Ordering::Relaxed))
         }
     }
 
@@ -461,7 +472,7 @@ mod tests {
         assert_eq!((first.tick_range, first.complete), (Some((1, 28)), false));
         let second = bench.summary("a-2.part-1.replay");
         assert_eq!((second.header.part, second.tick_range, second.complete), (1, Some((41, 50)), true));
-        assert_eq!(bench.counts(), [0, 1, 1]);
+        assert_eq!(bench.counts(), [0, 1, 1, 1]);
         assert!(!bench.path("a-2.seal").exists() && !bench.path("a-2.part-1.seal").exists());
     }
 
@@ -486,7 +497,8 @@ mod tests {
         });
         assert_eq!(parts, [(vec![40], Some((41, 45)), false), (vec![80], Some((81, 90)), true)]);
         assert_eq!(fs::read_dir(bench.folder.path()).unwrap().count(), 2);
-        assert_eq!(bench.counts(), [0, 1, 2]);
+        // The head, part 1, part 2 in its middle, and part 3 were refused.
+        assert_eq!(bench.counts(), [0, 1, 2, 4]);
     }
 
     #[test]
@@ -495,7 +507,7 @@ mod tests {
         bench.open();
         bench.ticks(50);
         let sealed = bench.finish().unwrap();
-        assert_eq!((sealed.last_tick, bench.counts()), (50, [1, 0, 0]));
+        assert_eq!((sealed.last_tick, bench.counts()), (50, [1, 0, 0, 0]));
         let seal = fs::read(bench.path("a-2.seal")).unwrap();
         let (statement, key) = Statement::open(&seal).unwrap();
         assert_eq!(statement.recording_hash, sealed.recording_hash);

@@ -141,6 +141,8 @@ counters! {
         recordings_finished,
         /// Closed recordings that are incomplete because of the queue or the disk.
         recordings_incomplete,
+        /// Files that could not be begun, written on, synced or closed: counted at once, for an alarm.
+        recordings_faults,
         /// Recordings that found the queue full.
         recordings_queue_full,
         /// Files that were begun in the middle of a battle, because the one before was given up.
