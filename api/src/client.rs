@@ -4,20 +4,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded::{Hex64, Text};
 use crate::limits::{
-    CLIENT_MESSAGE_BYTES_MAX, MODE_BYTES_MAX, NAME_BYTES_MAX, PROGRAM_BYTES_MAX, SESSION_BYTES_MAX,
+    CLIENT_MESSAGE_BYTES_MAX, MODE_BYTES_MAX, NAME_BYTES_MAX, PASSWORD_BYTES_MAX, PROGRAM_BYTES_MAX,
+    SESSION_BYTES_MAX,
 };
 use crate::{ParseError, parse, to_json};
 
 /// One message from a client; its `type` in JSON is the variant in snake case.
 ///
-/// The order of a session: `hello`, then `login` or `resume`, then anything else.
+/// The order of a session: `hello`, then `login`, `register` or `resume`, then anything else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ClientMessage {
     /// Opens the session; answered by `welcome`.
     Hello(Hello),
-    /// Logs in as a new guest; answered by `logged_in`.
+    /// Logs in as a new guest, or with name and password; answered by `logged_in`.
     Login(Login),
+    /// Makes an account with a name and a password and logs in with it; answered by `logged_in`.
+    Register(Register),
     /// Comes back with a session token; answered by `logged_in`.
     Resume(Resume),
     /// Asks for the modes; answered by `modes`.
@@ -53,6 +56,7 @@ impl ClientMessage {
         match self {
             Self::Hello(_) => "hello",
             Self::Login(_) => "login",
+            Self::Register(_) => "register",
             Self::Resume(_) => "resume",
             Self::Modes(_) => "modes",
             Self::Queue(_) => "queue",
@@ -74,13 +78,26 @@ pub struct Hello {
     pub client: Text<PROGRAM_BYTES_MAX>,
 }
 
-/// Logs in as a new guest.
+/// Logs in as a new guest, or with name and password.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
-    /// Wanted display name; without one the house gives one.
+    /// A guest's wanted display name, without which the house gives one; with a password the account's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Text<NAME_BYTES_MAX>>,
+    /// The account's password; guests have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Text<PASSWORD_BYTES_MAX>>,
+}
+
+/// Makes an account with a name and a password, and logs in with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Register {
+    /// The name, which no other account has.
+    pub name: Text<NAME_BYTES_MAX>,
+    /// The password, at least eight bytes.
+    pub password: Text<PASSWORD_BYTES_MAX>,
 }
 
 /// Comes back with a session token.
@@ -159,6 +176,8 @@ mod tests {
             r#"{"type":"hello","version":1,"client":"x"}"#,
             r#"{"type":"login"}"#,
             r#"{"type":"login","name":"Ada"}"#,
+            r#"{"type":"login","name":"Ada","password":"x"}"#,
+            r#"{"type":"register","name":"Ada","password":"xxxxxxxx"}"#,
             r#"{"type":"resume","session":"abc"}"#,
             r#"{"type":"modes"}"#,
             r#"{"type":"queue","mode":"skirmish"}"#,

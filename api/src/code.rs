@@ -21,6 +21,12 @@ pub enum ErrorCode {
     SessionExpired,
     /// The name is empty or too long, or has letters that names may not have.
     Name,
+    /// An account has the name already.
+    NameTaken,
+    /// The password is too short.
+    Password,
+    /// No account has this name and password.
+    Credentials,
     /// There is no mode of that name.
     NoSuchMode,
     /// There is no such party, or the player is not in it.
@@ -49,7 +55,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Version,
         Self::Malformed,
         Self::TooLong,
@@ -57,6 +63,9 @@ impl ErrorCode {
         Self::SessionRefused,
         Self::SessionExpired,
         Self::Name,
+        Self::NameTaken,
+        Self::Password,
+        Self::Credentials,
         Self::NoSuchMode,
         Self::NoSuchParty,
         Self::AlreadyQueued,
@@ -81,6 +90,9 @@ impl ErrorCode {
             Self::SessionRefused => "session_refused",
             Self::SessionExpired => "session_expired",
             Self::Name => "name",
+            Self::NameTaken => "name_taken",
+            Self::Password => "password",
+            Self::Credentials => "credentials",
             Self::NoSuchMode => "no_such_mode",
             Self::NoSuchParty => "no_such_party",
             Self::AlreadyQueued => "already_queued",

@@ -6,6 +6,8 @@ pub const CLIENT_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 pub const GATE_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes of UTF-8 in a player's name.
 pub const NAME_BYTES_MAX: usize = 32;
+/// Most bytes of UTF-8 in a password.
+pub const PASSWORD_BYTES_MAX: usize = 128;
 /// Most bytes of UTF-8 in the name and version that a program gives of itself.
 pub const PROGRAM_BYTES_MAX: usize = 64;
 /// Most bytes of a mode's name.

@@ -90,7 +90,7 @@ pub struct GateLimits {
     pub messages_per_second: u32,
     /// Messages that may come at once. A client that overdraws twice as many is closed.
     pub messages_burst: u32,
-    /// Guest accounts that one address may make a minute in the long run, and twice as many at once.
+    /// Logins of one address a minute in the long run, as guests or by password, and twice as many at once.
     pub logins_per_minute: u32,
     /// Tickets that one address may queue a minute in the long run, and twice as many at once.
     pub tickets_per_minute: u32,

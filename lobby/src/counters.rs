@@ -29,8 +29,16 @@ tiltyard_cluster::counters! {
         messages_out_dropped,
         /// Guests made.
         logins,
-        /// Logins refused because their address made too many guests.
+        /// Logins refused because their address had too many.
         logins_limited,
+        /// Accounts made with a name and a password.
+        accounts_made,
+        /// Logins with a name and its password.
+        password_logins,
+        /// Logins refused because no account has this name and password.
+        passwords_refused,
+        /// Registrations and logins refused because too many passwords waited to be reckoned.
+        passwords_busy,
         /// Sessions resumed.
         resumes,
         /// Session tokens refused.

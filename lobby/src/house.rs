@@ -20,6 +20,7 @@ use crate::counters::LobbyCounters;
 use crate::keys::{Keyring, MasterKeys, SessionClaims, SessionTokenError};
 use crate::names::checked_name;
 use crate::numbers::Numbers;
+use crate::passwords::Passwords;
 use crate::presence::{Delivery, LoggedOut, Mailbox, Presence};
 use crate::probe::StoreHeard;
 use crate::queue::{Member, Queue, QueueError, Ticket};
@@ -85,6 +86,7 @@ pub(crate) struct House {
     pub(crate) clock: Clock,
     pub(crate) counters: Arc<LobbyCounters>,
     pub(crate) numbers: Numbers,
+    pub(crate) passwords: Passwords,
     pub(crate) started: Instant,
     pub(crate) placements: Arc<Semaphore>,
     /// Told when the matchmaker should look at once.
@@ -128,6 +130,7 @@ impl House {
             calls,
             clock,
             counters: Arc::default(),
+            passwords: Passwords::default(),
             started: Instant::now(),
             placements: Arc::new(Semaphore::new(PLACEMENTS_MAX)),
             wake: Notify::new(),
@@ -247,13 +250,18 @@ impl House {
         }
         let name = name.map(checked_name).transpose()?;
         self.charge(origin, Wish::Login)?;
+        let number = self.new_player_number().await?;
+        self.counters.logins.one();
+        let name = name.unwrap_or_else(|| format!("guest-{:06x}", number & 0xff_ffff));
+        self.enter(Player { number, name, generation: 0, origin }, mailbox).await
+    }
+
+    pub(crate) async fn new_player_number(&self) -> Result<u64, Refused> {
         loop {
             let number = self.numbers.player().await.map_err(|error| self.store_failed(error))?;
             // A kept store under another seed may have the number already; then the next one is taken.
             if self.store.account(number).await.map_err(|error| self.store_failed(error))?.is_none() {
-                self.counters.logins.one();
-                let name = name.unwrap_or_else(|| format!("guest-{:06x}", number & 0xff_ffff));
-                return self.enter(Player { number, name, generation: 0, origin }, mailbox).await;
+                return Ok(number);
             }
         }
     }
@@ -286,7 +294,8 @@ impl House {
         self.enter(player, mailbox).await
     }
 
-    async fn enter(&self, player: Player, mailbox: Mailbox) -> Result<Entry, Refused> {
+    /// The player is there from now on, with a new session token.
+    pub(crate) async fn enter(&self, player: Player, mailbox: Mailbox) -> Result<Entry, Refused> {
         let in_battle = self.battle_of(player.number).await?.is_some();
         let issued_unix_ms = self.clock.unix_ms();
         let mut presence = self.presence();

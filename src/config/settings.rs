@@ -136,7 +136,7 @@ settings! {
         /// Messages a second from one connection, and twice as many at once; more are refused and counted, and who
         /// goes on is closed.
         messages_per_second_max: u32 = 20, 1..=10000;
-        /// Guests that one address may make a minute, and twice as many at once. One address is an IPv4 address or a
+        /// Logins of one address a minute, as guests or by password, and twice as many at once. One address is an IPv4 address or a
         /// /64 network of IPv6; what is above is refused with the time to wait, and counted.
         logins_per_minute_max: u32 = 30, 1..=1000000;
         /// Tickets that one address may queue a minute, and twice as many at once.

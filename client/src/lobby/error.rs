@@ -67,6 +67,12 @@ pub enum LobbyError {
     /// The mode's name is longer than a mode's name may be.
     #[error("the name of a mode has at most {MODE_BYTES_MAX} bytes")]
     ModeName,
+    /// A name or a password is longer than it may be.
+    #[error("it has more than {bytes_max} bytes")]
+    TooLong {
+        /// How long it may be.
+        bytes_max: usize,
+    },
 }
 
 impl LobbyError {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tiltyard_api::limits::MODE_BYTES_MAX;
 use tiltyard_api::{
     BattleOver, Cancel, ClientMessage, ErrorCode, GateMessage, Hello, Issue, LoggedIn, Login, Logout,
-    ModeInfo, ModesWanted, Queue, Resume, Text, VERSION, WhereIsMyBattle,
+    ModeInfo, ModesWanted, Queue, Register, Resume, Text, VERSION, WhereIsMyBattle,
 };
 use tiltyard_netcode::BattleId;
 use tokio::time::{Instant, sleep};
@@ -78,10 +78,34 @@ impl LobbySession {
     /// # Errors
     /// If the gate cannot be reached or refuses.
     pub async fn log_in(settings: LobbySettings) -> Result<Self, LobbyError> {
-        let mut wire = greet(&settings).await?;
         let name = settings.name.as_deref().map(Text::cut);
-        wire.send(ClientMessage::Login(Login { name })).await?;
-        let logged_in = logged_in(&mut wire, "login", settings.answer_timeout).await?;
+        Self::enter(settings, ClientMessage::Login(Login { name, password: None })).await
+    }
+
+    /// Says hello and logs in with an account's name and password.
+    ///
+    /// # Errors
+    /// If the gate cannot be reached or refuses, or if either is longer than it may be.
+    pub async fn log_in_as(settings: LobbySettings, name: &str, password: &str) -> Result<Self, LobbyError> {
+        let (name, password) = (fitting(name)?, fitting(password)?);
+        let login = Login { name: Some(name), password: Some(password) };
+        Self::enter(settings, ClientMessage::Login(login)).await
+    }
+
+    /// Says hello, makes an account with a name and a password, and is logged in with it.
+    ///
+    /// # Errors
+    /// If the gate cannot be reached or refuses, or if either is longer than it may be.
+    pub async fn register(settings: LobbySettings, name: &str, password: &str) -> Result<Self, LobbyError> {
+        let register = Register { name: fitting(name)?, password: fitting(password)? };
+        Self::enter(settings, ClientMessage::Register(register)).await
+    }
+
+    async fn enter(settings: LobbySettings, message: ClientMessage) -> Result<Self, LobbyError> {
+        let of = message.name();
+        let mut wire = greet(&settings).await?;
+        wire.send(message).await?;
+        let logged_in = logged_in(&mut wire, of, settings.answer_timeout).await?;
         debug!(player = %logged_in.player, name = %logged_in.name, "logged in");
         Ok(Self {
             settings,
@@ -444,6 +468,10 @@ async fn greet_at(url: &str, settings: &LobbySettings) -> Result<Wire, LobbyErro
         GateMessage::Error(error) => Err(error.into()),
         _ => Err(LobbyError::OutOfPlace { of: "hello" }),
     }
+}
+
+fn fitting<const MAX: usize>(text: &str) -> Result<Text<MAX>, LobbyError> {
+    Text::try_from(text).map_err(|_| LobbyError::TooLong { bytes_max: MAX })
 }
 
 async fn logged_in(wire: &mut Wire, of: &'static str, time: Duration) -> Result<LoggedIn, LobbyError> {

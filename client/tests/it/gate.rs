@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::{SinkExt, StreamExt};
 use tiltyard_api::{
     BattleOver, BattleReady, Cancelled, ClientMessage, ErrorCode, GateError, GateMessage, Hex64, LoggedIn,
-    LoggedOut, MatchFound, ModeInfo, Modes, Queued, Text, VERSION, Welcome, YourBattle,
+    LoggedOut, Login, MatchFound, ModeInfo, Modes, Queued, Text, VERSION, Welcome, YourBattle,
 };
 use tiltyard_netcode::token::TokenFile;
 use tokio::net::{TcpListener, TcpStream};
@@ -23,6 +23,8 @@ struct State {
     logins: u64,
     resumes: u64,
     names: BTreeMap<u64, String>,
+    /// Number and password of those who registered, by name.
+    accounts: BTreeMap<String, (u64, String)>,
     /// Who queued, in order: the seat of each.
     queue: Vec<u64>,
     letters: BTreeMap<u64, mpsc::UnboundedSender<GateMessage>>,
@@ -117,6 +119,26 @@ impl Shared {
                 let server = Text::cut("a small gate");
                 let (message_bytes_max, idle_timeout_ms) = (4096, 60_000);
                 GateMessage::Welcome(Welcome { version: VERSION, server, message_bytes_max, idle_timeout_ms })
+            }
+            ClientMessage::Register(register) => {
+                let name = register.name.as_str().to_owned();
+                if state.accounts.contains_key(&name) {
+                    return refusal("register", ErrorCode::NameTaken);
+                }
+                state.logins += 1;
+                *player = state.logins;
+                state.accounts.insert(name.clone(), (*player, register.password.as_str().to_owned()));
+                state.names.insert(*player, name);
+                state.letters.insert(*player, letters.clone());
+                self.entered(&state, *player)
+            }
+            ClientMessage::Login(Login { name: Some(name), password: Some(password) }) => {
+                match state.accounts.get(name.as_str()) {
+                    Some((number, known)) if known == password.as_str() => *player = *number,
+                    _ => return refusal("login", ErrorCode::Credentials),
+                }
+                state.letters.insert(*player, letters.clone());
+                self.entered(&state, *player)
             }
             ClientMessage::Login(login) => {
                 state.logins += 1;

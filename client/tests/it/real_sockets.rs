@@ -211,3 +211,24 @@ async fn a_swarm_that_is_stopped_ends_in_order_over_real_sockets() {
         assert_ne!(bot.report.over, Some(Over::Closed(CloseReason::TimedOut)));
     }
 }
+
+#[tokio::test]
+async fn an_account_is_registered_and_entered_by_its_password_over_a_real_socket() {
+    let gate = Gate::open(vec![]).await;
+    let settings = LobbySettings::new(&gate.address.to_string());
+    let code = |entered: Result<LobbySession, LobbyError>| match entered.err() {
+        Some(LobbyError::Refused { code, of, .. }) => (code, of.into_string()),
+        other => panic!("{other:?}"),
+    };
+    let ada = LobbySession::register(settings.clone(), "Ada", "correct horse").await.unwrap();
+    let again = LobbySession::register(settings.clone(), "Ada", "another one").await;
+    assert_eq!(code(again), (ErrorCode::NameTaken, "register".to_owned()));
+    let wrong = LobbySession::log_in_as(settings.clone(), "Ada", "another one").await;
+    assert_eq!(code(wrong), (ErrorCode::Credentials, "login".to_owned()));
+    let back = LobbySession::log_in_as(settings.clone(), "Ada", "correct horse").await.unwrap();
+    assert_eq!((back.player(), back.name()), (ada.player(), "Ada"));
+    let long = LobbySession::register(settings.clone(), "Ben", &"x".repeat(129)).await;
+    assert!(matches!(long.err(), Some(LobbyError::TooLong { bytes_max: 128 })));
+    let long = LobbySession::log_in_as(settings, &"x".repeat(33), "correct horse").await;
+    assert!(matches!(long.err(), Some(LobbyError::TooLong { bytes_max: 32 })));
+}

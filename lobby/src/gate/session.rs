@@ -1,7 +1,7 @@
 //! One client's session, from hello to goodbye, over any socket that carries text frames.
 //!
 //! ```text
-//! fresh ──hello──▶ greeted ──login/resume──▶ entered ──logout, replaced, idle, slow, malformed──▶ closed
+//! fresh ──hello──▶ greeted ─login, register, resume─▶ entered ──logout, replaced, idle, slow, malformed──▶ closed
 //!   └───────── handshake_timeout ─────────┘
 //! ```
 
@@ -211,8 +211,19 @@ impl<S: Socket> Session<S> {
                 Ok(self.welcome())
             }
             (ClientMessage::Login(login), State::Greeted) => {
-                let wanted = login.name.as_ref().map(Text::as_str);
-                let entry = self.house.log_in(wanted, self.origin, self.mailbox.clone()).await;
+                let (wanted, mailbox) = (login.name.as_ref().map(Text::as_str), self.mailbox.clone());
+                let entry = match login.password {
+                    None => self.house.log_in(wanted, self.origin, mailbox).await,
+                    Some(password) => {
+                        let (name, password) = (wanted.unwrap_or_default(), password.as_str());
+                        self.house.log_in_by_password(name, password, self.origin, mailbox).await
+                    }
+                };
+                entry.map(|entry| self.entered(entry))
+            }
+            (ClientMessage::Register(register), State::Greeted) => {
+                let (name, password) = (register.name.as_str(), register.password.as_str());
+                let entry = self.house.register(name, password, self.origin, self.mailbox.clone()).await;
                 entry.map(|entry| self.entered(entry))
             }
             (ClientMessage::Resume(resume), State::Greeted) => {

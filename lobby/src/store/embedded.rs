@@ -3,6 +3,7 @@
 //! ```text
 //! ordinals   name of the counter -> next number
 //! accounts   player -> Account as JSON
+//! logins     login -> player
 //! battles    battle -> BattleRow as JSON
 //! current    player -> battle that was placed last
 //! results    battle -> (); those with a result, to be counted
@@ -30,6 +31,7 @@ use super::{
 
 const ORDINALS: TableDefinition<'_, &str, u64> = TableDefinition::new("ordinals");
 const ACCOUNTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("accounts");
+const LOGINS: TableDefinition<'_, &str, u64> = TableDefinition::new("logins");
 const BATTLES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("battles");
 const CURRENT: TableDefinition<'_, u64, u64> = TableDefinition::new("current");
 const RESULTS: TableDefinition<'_, u64, ()> = TableDefinition::new("results");
@@ -104,6 +106,7 @@ fn make_tables(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     transaction.open_table(ORDINALS)?;
     transaction.open_table(ACCOUNTS)?;
+    transaction.open_table(LOGINS)?;
     transaction.open_table(BATTLES)?;
     transaction.open_table(CURRENT)?;
     transaction.open_table(RESULTS)?;
@@ -161,6 +164,38 @@ impl Store for EmbeddedStore {
     async fn account(&self, player: u64) -> Result<Option<Account>, StoreError> {
         self.read(move |transaction| {
             parse_at(&transaction.open_table(ACCOUNTS).map_err(failed)?, "accounts", player)
+        })
+        .await
+    }
+
+    async fn register(&self, account: &Account) -> Result<bool, StoreError> {
+        let account = account.clone();
+        self.write(move |transaction| {
+            let mut accounts = transaction.open_table(ACCOUNTS).map_err(failed)?;
+            let mut logins = transaction.open_table(LOGINS).map_err(failed)?;
+            let key = account.login.as_ref().map(|login| login.key.as_str());
+            let taken = match key {
+                Some(key) => logins.get(key).map_err(failed)?.is_some(),
+                None => false,
+            };
+            if taken || accounts.get(account.player).map_err(failed)?.is_some() {
+                return Ok(false);
+            }
+            if let Some(key) = key {
+                logins.insert(key, account.player).map_err(failed)?;
+            }
+            accounts.insert(account.player, encode(&account).as_slice()).map_err(failed)?;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn account_of_login(&self, key: &str) -> Result<Option<Account>, StoreError> {
+        let key = key.to_owned();
+        self.read(move |transaction| {
+            let logins = transaction.open_table(LOGINS).map_err(failed)?;
+            let Some(player) = logins.get(key.as_str()).map_err(failed)? else { return Ok(None) };
+            parse_at(&transaction.open_table(ACCOUNTS).map_err(failed)?, "accounts", player.value())
         })
         .await
     }

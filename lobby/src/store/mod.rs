@@ -13,7 +13,10 @@ pub use embedded::EmbeddedStore;
 #[cfg(feature = "mongodb")]
 pub use mongo::{MongoOpenError, MongoStore};
 pub use place::OpenError;
-pub use row::{APPLIED_MAX, Account, Avatar, AvatarChange, BattleResult, BattleRow, BattleState, RowSeat};
+pub use row::{
+    APPLIED_MAX, Account, AccountLogin, Avatar, AvatarChange, BattleResult, BattleRow, BattleState,
+    PasswordHash, RowSeat,
+};
 
 use std::net::SocketAddr;
 
@@ -81,11 +84,23 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`]; the numbers may be lost then.
     async fn take_ordinals(&self, ordinal: Ordinal, count: u32) -> Result<u64, StoreError>;
 
-    /// Reads the account of a player who was placed in a battle.
+    /// Reads the account of a player who was placed in a battle or registered.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn account(&self, player: u64) -> Result<Option<Account>, StoreError>;
+
+    /// Makes an account with a login; answers whether neither its number nor its login was taken.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn register(&self, account: &Account) -> Result<bool, StoreError>;
+
+    /// Reads the account that has this login.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn account_of_login(&self, key: &str) -> Result<Option<Account>, StoreError>;
 
     /// Raises the session generation of a player above `generation`, so that its session tokens end. Answers whether
     /// there is an account.

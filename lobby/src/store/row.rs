@@ -20,6 +20,34 @@ pub struct Account {
     /// What became of the player's battles.
     #[serde(default)]
     pub avatar: Avatar,
+    /// How the player logs in; guests do not.
+    #[serde(default)]
+    pub login: Option<AccountLogin>,
+}
+
+/// How a player logs in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountLogin {
+    /// What the account is found by, the name without its case; no two accounts have the same.
+    pub key: String,
+    /// The password's hash.
+    pub password: PasswordHash,
+}
+
+/// A password's argon2id hash: version 19, 19 MiB, 2 passes, 1 lane. Hashes of other parameters would say so in a
+/// field of their own.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PasswordHash {
+    /// The salt.
+    pub salt: [u8; 16],
+    /// The hash.
+    pub hash: [u8; 32],
+}
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordHash")
+    }
 }
 
 /// How many battles an avatar remembers to have been applied. A player is in one battle at a time, and a result waits
@@ -169,6 +197,7 @@ impl BattleRow {
             created_unix_ms: self.created_unix_ms,
             session_generation: 0,
             avatar: Avatar::default(),
+            login: None,
         })
     }
 

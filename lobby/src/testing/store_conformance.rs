@@ -7,8 +7,8 @@ use tiltyard_cluster::control::BattleEnd;
 use tiltyard_cluster::{BattleId, Epoch, NodeId};
 
 use crate::store::{
-    APPLIED_MAX, Account, Avatar, AvatarChange, BattleResult, BattleRow, BattleState, Ordinal, RowSeat,
-    Settled, Store,
+    APPLIED_MAX, Account, AccountLogin, Avatar, AvatarChange, BattleResult, BattleRow, BattleState, Ordinal,
+    PasswordHash, RowSeat, Settled, Store,
 };
 
 /// Holds a store against the contract of [`Store`]. Uses the numbers from `first` to `first + 999` for players
@@ -27,6 +27,7 @@ pub async fn store_conformance(store: Arc<dyn Store>, first: u64) {
     one_of_many_settlements_is_accepted(&store, first + 6).await;
     a_player_has_the_newest_battle_until_its_result(&store, first + 7).await;
     a_result_is_applied_to_each_avatar_once(&store, first + 200).await;
+    a_login_is_taken_by_one_account(&store, first + 400).await;
 }
 
 fn row(battle: u64, player: u64) -> BattleRow {
@@ -97,6 +98,7 @@ async fn who_is_placed_gets_an_account_once(store: &Arc<dyn Store>, number: u64)
         created_unix_ms: 1,
         session_generation: 0,
         avatar: Avatar::default(),
+        login: None,
     };
     assert_eq!(store.account(player).await.unwrap(), Some(account));
     assert_eq!(store.account(u64::MAX).await.unwrap(), None, "a bot has no account");
@@ -274,4 +276,38 @@ async fn a_result_is_applied_to_each_avatar_once(store: &Arc<dyn Store>, number:
     store.settle(BattleId(number + 100), Epoch(1), &result(1)).await.unwrap();
     assert_eq!(store.unapplied(64).await.unwrap(), []);
     assert_eq!(u64::from(avatar(winner).await.battles), more + 1);
+}
+
+async fn a_login_is_taken_by_one_account(store: &Arc<dyn Store>, number: u64) {
+    let registered = |player: u64, key: &str| Account {
+        player,
+        name: key.to_uppercase(),
+        created_unix_ms: 3,
+        session_generation: 0,
+        avatar: Avatar::default(),
+        login: Some(AccountLogin {
+            key: key.into(),
+            password: PasswordHash { salt: [u8::MAX; 16], hash: [128; 32] },
+        }),
+    };
+    let before = store.counts().await.unwrap().accounts;
+    assert_eq!(store.account_of_login("ada").await.unwrap(), None);
+    let accounts: Vec<_> = (number..number + 8).map(|player| registered(player, "ada")).collect();
+    let made = futures_util::future::join_all(accounts.iter().map(|account| store.register(account))).await;
+    assert_eq!(made.iter().filter(|made| **made == Ok(true)).count(), 1, "{made:?}");
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
+    let ada = store.account_of_login("ada").await.unwrap().unwrap();
+    assert_eq!(store.account(ada.player).await.unwrap().as_ref(), Some(&ada));
+    assert!(accounts.contains(&ada));
+    // A number is taken by one account too, and other logins are free.
+    assert!(!store.register(&registered(ada.player, "ben")).await.unwrap());
+    assert_eq!(store.account_of_login("ben").await.unwrap(), None);
+    assert!(store.register(&registered(number + 8, "ben")).await.unwrap());
+    assert_eq!(store.counts().await.unwrap().accounts, before + 2);
+    // A battle makes no other account of it, and ends no login.
+    store.create_battle(&row(number, ada.player)).await.unwrap();
+    assert!(store.place(BattleId(number), Epoch(1), &node(), &[]).await.unwrap());
+    assert!(store.end_sessions(ada.player, 0).await.unwrap());
+    let later = Account { session_generation: 1, ..ada };
+    assert_eq!(store.account_of_login("ada").await.unwrap(), Some(later));
 }

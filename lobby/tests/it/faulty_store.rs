@@ -78,6 +78,16 @@ impl Store for FaultyStore {
         self.inner.account(player).await
     }
 
+    async fn register(&self, account: &Account) -> Result<bool, StoreError> {
+        self.there().await?;
+        self.inner.register(account).await
+    }
+
+    async fn account_of_login(&self, key: &str) -> Result<Option<Account>, StoreError> {
+        self.there().await?;
+        self.inner.account_of_login(key).await
+    }
+
     async fn end_sessions(&self, player: u64, generation: u32) -> Result<bool, StoreError> {
         self.there().await?;
         self.inner.end_sessions(player, generation).await

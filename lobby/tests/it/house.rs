@@ -238,7 +238,9 @@ impl House {
     /// A client that has logged in, with its session token.
     pub(crate) async fn player(&self, name: &str) -> (Client, String) {
         let mut client = self.greeted().await;
-        client.send(ClientMessage::Login(Login { name: Some(name.try_into().unwrap()) })).await;
+        client
+            .send(ClientMessage::Login(Login { name: Some(name.try_into().unwrap()), password: None }))
+            .await;
         let GateMessage::LoggedIn(logged_in) = client.next().await else { panic!("no login") };
         assert_eq!(logged_in.name.as_str(), name);
         (client, logged_in.session.into_string())

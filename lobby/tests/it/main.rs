@@ -1,6 +1,7 @@
 //! The lobby from outside: sessions, placement, and the gate over real sockets.
 #![allow(missing_docs)]
 
+mod accounts;
 mod faults;
 mod faulty_store;
 mod front;

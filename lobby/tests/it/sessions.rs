@@ -15,7 +15,7 @@ use tiltyard_netcode::token::MasterKey;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn login(name: Option<&str>) -> ClientMessage {
-    ClientMessage::Login(Login { name: name.map(|name| name.try_into().unwrap()) })
+    ClientMessage::Login(Login { name: name.map(|name| name.try_into().unwrap()), password: None })
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! accounts   {_id: player, name, created_unix_ms, session_generation,
-//!             avatar: {battles, wins, rating_micro, uncertainty_micro, applied: [battle]}}
+//!             avatar: {battles, wins, rating_micro, uncertainty_micro, applied: [battle]},
+//!             login: {key, salt, hash} of those who registered}
 //! battles    {_id: battle, epoch, state, mode, protocol_hash, seed, rate_hz, ticks_max, seats: [..],
 //!             players: [player], created_unix_ms, node, addresses: [..], result: {..} once there is one,
 //!             unapplied: true as long as the result is not in the avatars of its players}
@@ -25,7 +26,8 @@ use tiltyard_cluster::{BattleId, Epoch, NodeId};
 
 use super::super::row;
 use super::super::{
-    APPLIED_MAX, Account, Avatar, AvatarChange, BattleResult, BattleRow, BattleState, RowSeat,
+    APPLIED_MAX, Account, AccountLogin, Avatar, AvatarChange, BattleResult, BattleRow, BattleState,
+    PasswordHash, RowSeat,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -36,6 +38,15 @@ struct StoredAccount {
     session_generation: u32,
     #[serde(default)]
     avatar: StoredAvatar,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    login: Option<StoredLogin>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredLogin {
+    key: String,
+    salt: Base64<16>,
+    hash: Base64<32>,
 }
 
 #[derive(Serialize, Deserialize, Default)]
@@ -102,6 +113,9 @@ struct StoredResult {
     changes: List<StoredChange, SEATS_MAX>,
 }
 
+/// Most bytes of a login: lower case may have more than the name.
+const LOGIN_BYTES_MAX: usize = 3 * NAME_BYTES_MAX;
+
 /// Something that is no document of ours, or has fields out of bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unreadable;
@@ -125,11 +139,22 @@ pub(super) fn of_account(account: &Account) -> Document {
             uncertainty_micro: avatar.uncertainty_micro,
             applied: applied.try_into().expect("an avatar remembers no more"),
         },
+        login: account.login.as_ref().map(|login| StoredLogin {
+            key: login.key.clone(),
+            salt: fits(&login.password.salt),
+            hash: fits(&login.password.hash),
+        }),
     })
 }
 
 pub(super) fn to_account(document: Document) -> Result<Account, Unreadable> {
     let stored: StoredAccount = deserialize_from_document(document).map_err(|_| Unreadable)?;
+    let login = |login: StoredLogin| {
+        Ok(AccountLogin {
+            key: bounded(login.key, LOGIN_BYTES_MAX)?,
+            password: PasswordHash { salt: exact(&login.salt)?, hash: exact(&login.hash)? },
+        })
+    };
     Ok(Account {
         player: stored._id.0,
         name: bounded(stored.name, NAME_BYTES_MAX)?,
@@ -142,6 +167,7 @@ pub(super) fn to_account(document: Document) -> Result<Account, Unreadable> {
             uncertainty_micro: stored.avatar.uncertainty_micro,
             applied: stored.avatar.applied.into_vec().into_iter().map(|it| BattleId(it.0)).collect(),
         },
+        login: stored.login.map(login).transpose()?,
     })
 }
 
@@ -324,8 +350,13 @@ mod tests {
         let applied = (0..32).map(BattleId).collect();
         let avatar = Avatar { battles: 1, wins: u32::MAX, rating_micro: -3, uncertainty_micro: -4, applied };
         let name = "Ada".into();
-        let account = Account { player: 9, name, created_unix_ms: 5, session_generation: 6, avatar };
-        assert_eq!(to_account(of_account(&account)), Ok(account));
+        let guest =
+            Account { player: 9, name, created_unix_ms: 5, session_generation: 6, avatar, login: None };
+        let password = PasswordHash { salt: [1; 16], hash: [2; 32] };
+        let login = Some(AccountLogin { key: "ada".into(), password });
+        for account in [Account { login, ..guest.clone() }, guest] {
+            assert_eq!(to_account(of_account(&account)), Ok(account));
+        }
     }
 
     #[test]

@@ -117,6 +117,23 @@ fn accept_those_there(error: Error) -> Result<(), Error> {
     if there && failed.write_concern_error.is_none() { Ok(()) } else { Err(error) }
 }
 
+/// Inserts a document; answers whether nothing in its unique fields was there already.
+async fn created(collection: Collection<Document>, document: Document) -> Result<bool, StoreError> {
+    let inserted = async {
+        match collection.insert_one(document).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_duplicate(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    };
+    answered(inserted).await
+}
+
+fn account_of(document: Document) -> Result<Account, StoreError> {
+    let key = key_of(&document);
+    document::to_account(document).map_err(|Unreadable| StoreError::Corrupt { table: ACCOUNTS, key })
+}
+
 fn row_of(document: Document) -> Result<BattleRow, StoreError> {
     let key = key_of(&document);
     document::to_row(document).map_err(|Unreadable| StoreError::Corrupt { table: BATTLES, key })
@@ -164,8 +181,16 @@ impl Store for MongoStore {
 
     async fn account(&self, player: u64) -> Result<Option<Account>, StoreError> {
         let found = answered(self.accounts().find_one(doc! { "_id": document::key(player) })).await?;
-        let account = found.map(document::to_account).transpose();
-        account.map_err(|Unreadable| StoreError::Corrupt { table: ACCOUNTS, key: player })
+        found.map(account_of).transpose()
+    }
+
+    async fn register(&self, account: &Account) -> Result<bool, StoreError> {
+        created(self.accounts(), document::of_account(account)).await
+    }
+
+    async fn account_of_login(&self, key: &str) -> Result<Option<Account>, StoreError> {
+        let found = answered(self.accounts().find_one(doc! { "login.key": key })).await?;
+        found.map(account_of).transpose()
     }
 
     async fn end_sessions(&self, player: u64, generation: u32) -> Result<bool, StoreError> {
@@ -177,16 +202,7 @@ impl Store for MongoStore {
     }
 
     async fn create_battle(&self, row: &BattleRow) -> Result<bool, StoreError> {
-        let battles = self.battles();
-        let insert = battles.insert_one(document::of_row(row));
-        let created = async {
-            match insert.await {
-                Ok(_) => Ok(true),
-                Err(error) if is_duplicate(&error) => Ok(false),
-                Err(error) => Err(error),
-            }
-        };
-        answered(created).await
+        created(self.battles(), document::of_row(row)).await
     }
 
     async fn raise_epoch(&self, battle: BattleId, from: Epoch) -> Result<Option<Epoch>, StoreError> {

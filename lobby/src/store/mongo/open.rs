@@ -157,6 +157,12 @@ async fn make_indexes(database: &Database) -> Result<(), mongodb::error::Error> 
             .options(IndexOptions::builder().name(name.to_owned()).build())
             .build()
     };
+    // No two accounts have one login; guests have none.
+    let unique = IndexOptions::builder().name("by_login".to_owned()).unique(true).sparse(true).build();
+    database
+        .collection::<Document>(ACCOUNTS)
+        .create_index(IndexModel::builder().keys(doc! { "login.key": 1 }).options(unique).build())
+        .await?;
     let battles = database.collection::<Document>(BATTLES);
     // A player's battle, newest first; and all of a player's battles.
     battles
