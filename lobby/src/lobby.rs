@@ -172,10 +172,13 @@ impl Lobby {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
+        // Who has not gone by then goes with the tasks.
         let _ = tokio::time::timeout(house.config.gate_limits.write_timeout, emptied).await;
         for task in self.tasks.drain(..) {
             task.abort();
-            let _ = task.await;
+            if task.await.is_err_and(|error| error.is_panic()) {
+                tracing::error!("a task of the lobby had panicked");
+            }
         }
         // First out of the lists, then deaf: no node is left with an address where nobody listens.
         self.status.registration.revoke().await;

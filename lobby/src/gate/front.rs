@@ -124,6 +124,7 @@ impl Gate {
                 sleep(Duration::from_millis(20)).await;
             }
         };
+        // Who has not gone by then is cut.
         let _ = timeout(self.status.front.limits.write_timeout, emptied).await;
     }
 }

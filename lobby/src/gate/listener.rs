@@ -152,7 +152,7 @@ async fn serve_connection(
     limits: GateLimits,
     counters: Arc<DoorCounters>,
 ) {
-    // Frames are small and wait for an answer.
+    // Frames are small and wait for an answer. Where that cannot be set they come a little later.
     let _ = stream.set_nodelay(true);
     let permit = Arc::new(permit);
     let routes = TowerToHyperService::new(routes);

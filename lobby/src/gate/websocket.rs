@@ -73,6 +73,7 @@ impl Socket for Framed {
     }
 
     async fn close(&mut self) {
+        // A connection that is gone is closed.
         let _ = self.0.send(Message::Close(None)).await;
     }
 }

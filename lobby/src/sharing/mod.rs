@@ -172,6 +172,7 @@ impl Meetings {
             }
             Letter::NotTaken { battle, .. } => {
                 if let Some(asked) = house.desk().replies.get(&battle.0) {
+                    // Nobody waits for it any more, or as many answers wait as were asked for.
                     let _ = asked.try_send(letter);
                 }
             }

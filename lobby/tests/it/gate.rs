@@ -234,6 +234,7 @@ async fn hostile_frames_are_refused_and_cost_their_own_connection_alone_over_rea
     }
     // A message in endless fragments is a message above the limit.
     let mut socket = upgraded(lobby.gate().unwrap()).await;
+    // The gate may close before the last of it is written.
     let _ = socket.write_all(&masked(&[0x01, 0xfe, 0x04, 0x00], &[b' '; 1024])).await;
     for _ in 0..8 {
         let _ = socket.write_all(&masked(&[0x00, 0xfe, 0x04, 0x00], &[b' '; 1024])).await;
