@@ -1,5 +1,5 @@
 //! The lobby from outside: sessions, placement, and the gate over real sockets.
-#![allow(missing_docs)]
+#![allow(missing_docs, reason = "the names of tests are their documentation")]
 
 mod accounts;
 mod faults;
@@ -15,6 +15,8 @@ mod redis;
 #[cfg(feature = "redis")]
 mod relay;
 mod results;
+#[cfg(any(feature = "mongodb", feature = "redis"))]
+mod server;
 mod sessions;
 mod shares;
 mod sharing;

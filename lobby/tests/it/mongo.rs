@@ -1,15 +1,22 @@
 //! The store in MongoDB on a real server, which `MONGODB_URI` names. Each test has a database of its own.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::{Client, Collection};
+use tiltyard_cluster::control::SettleAnswer;
+use tiltyard_cluster::directory::MemoryDirectory;
 use tiltyard_cluster::{BattleId, Epoch, NodeId};
 use tiltyard_lobby::store::{
     Avatar, AvatarChange, BattleResult, BattleRow, BattleState, MongoOpenError, MongoStore, Ordinal, RowSeat,
     Store as _, StoreError,
 };
-use tiltyard_lobby::testing::store_conformance;
+use tiltyard_lobby::testing::{LocalLobby, store_conformance};
+
+use crate::house::{House, config, settlement};
+use crate::results::{all_settled_once, run_duels, tell};
+use crate::server::Server;
 
 /// A database that nobody else uses.
 pub(crate) struct Fresh {
@@ -188,9 +195,9 @@ async fn a_lobby_that_dies_between_two_avatars_leaves_the_rest_to_the_next_one()
         return;
     };
     let store = fresh.store().await;
-    crate::results::run_duels(&store, 1).await;
+    run_duels(&store, 1).await;
     let change = |player, won| AvatarChange { player, won, rating_micro: 1, uncertainty_micro: -1 };
-    let told = crate::house::settlement(BattleId(1), Epoch(1));
+    let told = settlement(BattleId(1), Epoch(1));
     let changes = vec![change(10_002, false), change(10_003, true)];
     let result = BattleResult { changes, ..BattleResult::of(&told, 5) };
     store.settle(BattleId(1), Epoch(1), &result).await.unwrap();
@@ -227,4 +234,68 @@ async fn what_is_no_mongodb_is_refused_without_its_password() {
     let chain = format!("{said}: {:?}", std::error::Error::source(&said).map(ToString::to_string));
     assert!(chain.contains(&format!("MongoDB at 127.0.0.1:{port}")), "{chain}");
     assert!(!chain.contains("secret"), "{chain}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_results_survive_a_server_that_is_killed_and_one_that_hangs_and_each_counts_once() {
+    let name = "sixty_results_survive_a_server_that_is_killed_and_one_that_hangs_and_each_counts_once";
+    let Ok(command) = std::env::var("MONGODB_SERVER") else {
+        eprintln!("SKIPPED {name}: MONGODB_SERVER says not how to start one");
+        return;
+    };
+    let mut words = command.split(' ').map(str::to_owned);
+    let program = words.next().unwrap();
+    let mut server = Server::start(&program, |folder, port| {
+        words.chain([format!("{folder}/data"), port.to_string()]).collect()
+    })
+    .await;
+    let store = Arc::new(MongoStore::open(&format!("mongodb://{}/results", server.address)).await.unwrap());
+    run_duels(&*store, 60).await;
+    let house = House::over(store.clone(), 0, config(), Arc::new(MemoryDirectory::new())).await;
+    let House { directory, calls, clock, .. } = &house;
+    let second =
+        LocalLobby::start(config(), directory.clone(), store.clone(), calls.clone(), clock.clone()).unwrap();
+    let sinks = [house.lobby.result_sink(), second.result_sink()];
+
+    let telling = (1..=60_u64).map(async |battle| {
+        tokio::time::sleep(Duration::from_millis(100 * battle)).await;
+        let told = settlement(BattleId(battle), Epoch(1));
+        let sink = &sinks[usize::from(battle % 2 == 0)];
+        // Some nodes do not wait for an answer as long as a store may take, and tell it again.
+        let patience = Duration::from_secs(if battle % 3 == 0 { 1 } else { 20 });
+        let answer = tell(&**sink, told, patience).await;
+        assert!(matches!(answer, SettleAnswer::Accepted | SettleAnswer::Duplicate), "{answer:?}");
+    });
+    let faulting = async {
+        let until = async |missed: bool| {
+            let began = Instant::now();
+            while house.lobby.misses_its_store() != missed {
+                assert!(began.elapsed() < Duration::from_secs(60), "{missed}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            began.elapsed().as_millis()
+        };
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        server.kill();
+        let missed_dead = until(true).await;
+        server.restart().await;
+        let found = until(false).await;
+        server.pause();
+        let missed_hung = until(true).await;
+        server.resume();
+        let found_again = until(false).await;
+        server.kill();
+        server.restart().await;
+        eprintln!(
+            "the lobby missed a killed server after {missed_dead} ms and found it {found} ms after it was up; \
+             it missed one that hung after {missed_hung} ms and found it after {found_again} ms"
+        );
+    };
+    futures_util::join!(futures_util::future::join_all(telling), faulting);
+    let began = Instant::now();
+    while !store.unapplied(1).await.is_ok_and(|left| left.is_empty()) {
+        assert!(began.elapsed() < Duration::from_secs(120), "a result is in no avatar");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    all_settled_once(&*store, 60).await;
 }

@@ -1,11 +1,13 @@
 //! Two lobbies at a board in a real Redis, which `REDIS_URL` names, through a relay that a test can cut and stall.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tiltyard_api::BattleReady;
 use tiltyard_lobby::board::{Board, Letter, Met, Offer, RedisBoard, RedisTimes, SharedTicket};
 
 use crate::relay::{Passage, Relay};
+use crate::server;
 use crate::sharing::Lobbies;
 
 /// Longer than anything here takes.
@@ -175,4 +177,57 @@ async fn a_thousand_tickets_at_two_lobbies_over_a_real_redis_that_stalls_stops_a
     lobbies.all_placed_once(&ready).await;
     assert!(lobbies.counter("matches_shared") > 0);
     assert!(lobbies.counter("board_away") > 0);
+}
+
+/// A pair of players at two lobbies, with how long they waited for each other.
+async fn a_pair(lobbies: &Lobbies, at: [usize; 2]) -> ([BattleReady; 2], Duration) {
+    let mut pair = [lobbies.queued(at[0], "duel").await, lobbies.queued(at[1], "duel").await];
+    let began = Instant::now();
+    let ready = [pair[0].ready().await, pair[1].ready().await];
+    assert_eq!(ready[0].battle, ready[1].battle);
+    (ready, began.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_redis_that_hangs_dies_and_comes_back_empty_costs_two_lobbies_each_other_and_no_more() {
+    let name = "a_real_redis_that_hangs_dies_and_comes_back_empty_costs_two_lobbies_each_other_and_no_more";
+    if std::env::var("REDIS_URL").is_err() {
+        eprintln!("SKIPPED {name}: REDIS_URL names no server, so none of its own is started");
+        return;
+    }
+    let words = |line: String| line.split(' ').map(str::to_owned).collect();
+    let mut redis = server::Server::start("redis-server", |folder, port| {
+        words(format!("--bind 127.0.0.1 --port {port} --dir {folder} --save  --appendonly no"))
+    })
+    .await;
+    let board = || RedisBoard::new(&format!("redis://{}", redis.address), RedisTimes::default()).unwrap();
+    let probe = board();
+    let lobbies = Lobbies::at_boards([Arc::new(board()) as Arc<dyn Board>, Arc::new(board())]).await;
+    let (mut ready, mut said) = (Vec::new(), Vec::new());
+    let mut meet = async |what: &str, at| {
+        let (pair, waited) = a_pair(&lobbies, at).await;
+        ready.extend(pair);
+        said.push(format!("{what}: {} ms", waited.as_millis()));
+    };
+    meet("two lobbies", [0, 1]).await;
+    redis.pause();
+    let began = Instant::now();
+    assert!(probe.meet(offer("probe", &[], vec![])).await.is_err());
+    let call = began.elapsed();
+    for lobby in [0, 1] {
+        meet("one lobby while Redis hangs", [lobby; 2]).await;
+    }
+    redis.resume();
+    meet("two lobbies when it goes on", [0, 1]).await;
+    redis.kill();
+    assert!(probe.meet(offer("probe", &[], vec![])).await.is_err());
+    for lobby in [0, 1] {
+        meet("one lobby while Redis is gone", [lobby; 2]).await;
+    }
+    redis.restart().await;
+    meet("two lobbies when it is back, empty", [0, 1]).await;
+    eprintln!("a call to a Redis that hangs took {} ms; {}", call.as_millis(), said.join("; "));
+    // Its deadline is 200 ms; the rest is for a machine that does other things.
+    assert!(call < Duration::from_secs(5), "{call:?}");
+    lobbies.all_placed_once(&ready).await;
 }

@@ -168,7 +168,7 @@ async fn a_store_that_is_away_for_a_minute_gets_every_result_once_when_it_is_bac
             tokio::time::sleep(60 * SECOND).await;
             store.set(None);
         };
-        let (answers, ()) = futures_util::join!(futures_util::future::join_all(telling), back);
+        let (answers, ()) = tokio::join!(futures_util::future::join_all(telling), back);
         // Of a silent store many calls were open: one of them was it, and its answer may have been nobody's any more.
         let taken = [SettleAnswer::Accepted, SettleAnswer::Duplicate];
         assert!(answers.iter().all(|answer| taken.contains(answer)), "{answers:?}");
@@ -220,7 +220,7 @@ async fn sixty_results_are_settled_once_while_answers_are_lost_and_the_store_com
                 tell(&*sinks[usize::try_from(1 - at).unwrap()], told.clone(), SECOND).await;
             }
         };
-        let (answer, ()) = futures_util::join!(tell(&**sink, told.clone(), SECOND), other);
+        let (answer, ()) = tokio::join!(tell(&**sink, told.clone(), SECOND), other);
         assert!(matches!(answer, SettleAnswer::Accepted | SettleAnswer::Duplicate), "{answer:?}");
     });
     let faults: Vec<_> = (0..40).map(|_| (random(1_000), random(5))).collect();
@@ -237,7 +237,7 @@ async fn sixty_results_are_settled_once_while_answers_are_lost_and_the_store_com
         }
         store.set(None);
     };
-    futures_util::join!(futures_util::future::join_all(telling), faulting);
+    tokio::join!(futures_util::future::join_all(telling), faulting);
     tokio::time::sleep(30 * SECOND).await;
     all_settled_once(&*store, 60).await;
 }
