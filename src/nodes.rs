@@ -22,6 +22,8 @@ use crate::text::hex;
 
 /// How long the directory may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// How often it is asked once more: of its members one may hang.
+const UNANSWERED_MAX: u32 = 3;
 /// How often a draining node is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -135,7 +137,13 @@ async fn drain(
 /// The records of one kind; those that cannot be read are passed over.
 async fn list<R: Record>(directory: &dyn Directory, keyspace: &Keyspace) -> anyhow::Result<Vec<R>> {
     let prefix = keyspace.key(&format!("{}/", R::FOLDER));
-    let listed = timeout(ANSWER_MAX, directory.range(&prefix)).await;
+    let mut listed = timeout(ANSWER_MAX, directory.range(&prefix)).await;
+    for _ in 0..UNANSWERED_MAX {
+        if matches!(listed, Ok(Ok(_))) {
+            break;
+        }
+        listed = timeout(ANSWER_MAX, directory.range(&prefix)).await;
+    }
     let away = || format!("the directory at {} does not answer", directory.address());
     let listing = listed.with_context(away)?.with_context(away)?;
     Ok(listing.entries.iter().filter_map(|entry| R::parse(&entry.value).ok()).collect())

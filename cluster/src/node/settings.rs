@@ -16,6 +16,8 @@ use crate::id::NodeId;
 pub const SETTINGS_MAX: usize = 256;
 /// How long one call to the directory may take.
 const CALL_MAX: Duration = Duration::from_secs(5);
+/// How often a change is begun anew of which no answer came: of a directory's members one may hang.
+const UNANSWERED_MAX: u32 = 3;
 /// How often a change is tried again that others were faster than.
 const TRIES: u32 = 16;
 
@@ -69,31 +71,51 @@ impl SettingsRecord {
         value: Option<&str>,
     ) -> Result<Self, SettingsError> {
         let key = Self::new().key(keyspace);
-        let failed = |why| SettingsError::Directory { address: directory.address(), why };
+        let mut unanswered = 0;
         for _ in 0..TRIES {
-            let found = timeout(CALL_MAX, directory.get(&key)).await;
-            let found = found.unwrap_or(Err(DirectoryError::Unavailable)).map_err(failed)?.entry;
-            let mut record = match &found {
-                Some(entry) => Self::parse(&entry.value).map_err(|_| SettingsError::Unreadable)?,
-                None => Self::new(),
-            };
-            match value {
-                Some(value) => drop(record.values.insert(name.to_owned(), value.to_owned())),
-                None => drop(record.values.remove(name)),
-            }
-            if record.values.len() > SETTINGS_MAX {
-                return Err(SettingsError::Full);
-            }
-            let change = match found {
-                Some(entry) => Transaction::replace(&key, entry.mod_revision, record.to_value(), None),
-                None => Transaction::create(&key, record.to_value(), None),
-            };
-            let changed = timeout(CALL_MAX, directory.commit(change)).await;
-            if changed.unwrap_or(Err(DirectoryError::Unavailable)).map_err(failed)?.succeeded {
-                return Ok(record);
+            match Self::try_to_change(&**directory, &key, name, value).await {
+                Ok(Some(record)) => return Ok(record),
+                Ok(None) => {}
+                // Whether or not it has happened, once more leads to the same.
+                Err(SettingsError::Directory { why: DirectoryError::Unavailable, .. })
+                    if unanswered < UNANSWERED_MAX =>
+                {
+                    unanswered += 1;
+                }
+                Err(error) => return Err(error),
             }
         }
         Err(SettingsError::Contended)
+    }
+
+    /// The settings as they stand then; nothing if others changed them meanwhile.
+    async fn try_to_change(
+        directory: &dyn Directory,
+        key: &str,
+        name: &str,
+        value: Option<&str>,
+    ) -> Result<Option<Self>, SettingsError> {
+        let failed = |why| SettingsError::Directory { address: directory.address(), why };
+        let found = timeout(CALL_MAX, directory.get(key)).await;
+        let found = found.unwrap_or(Err(DirectoryError::Unavailable)).map_err(failed)?.entry;
+        let mut record = match &found {
+            Some(entry) => Self::parse(&entry.value).map_err(|_| SettingsError::Unreadable)?,
+            None => Self::new(),
+        };
+        match value {
+            Some(value) => drop(record.values.insert(name.to_owned(), value.to_owned())),
+            None => drop(record.values.remove(name)),
+        }
+        if record.values.len() > SETTINGS_MAX {
+            return Err(SettingsError::Full);
+        }
+        let change = match found {
+            Some(entry) => Transaction::replace(key, entry.mod_revision, record.to_value(), None),
+            None => Transaction::create(key, record.to_value(), None),
+        };
+        let changed = timeout(CALL_MAX, directory.commit(change)).await;
+        let changed = changed.unwrap_or(Err(DirectoryError::Unavailable)).map_err(failed)?;
+        Ok(changed.succeeded.then_some(record))
     }
 }
 
@@ -118,6 +140,7 @@ impl Record for SettingsRecord {
 mod tests {
     use super::*;
     use crate::directory::MemoryDirectory;
+    use crate::testing::{Fault, Faulty};
 
     fn directory() -> Arc<dyn Directory> {
         Arc::new(MemoryDirectory::new())
@@ -152,6 +175,22 @@ mod tests {
         }
         let all = SettingsRecord::change(&directory, &keyspace, "last", Some("x")).await.unwrap();
         assert_eq!(all.values.len(), 9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_without_an_answer_is_made_once_more() {
+        let way = Arc::new(Faulty::new(directory()));
+        way.set(Fault::Silent);
+        let (directory, keyspace) = (Arc::clone(&way) as Arc<dyn Directory>, Keyspace::default());
+        let changing = async { SettingsRecord::change(&directory, &keyspace, "a", Some("1")).await };
+        let back = async {
+            tokio::time::sleep(CALL_MAX + Duration::from_secs(1)).await;
+            way.set(Fault::None);
+        };
+        assert!(tokio::join!(changing, back).0.is_ok());
+        way.set(Fault::Away);
+        let away = SettingsRecord::change(&directory, &keyspace, "a", Some("1")).await;
+        assert!(matches!(away, Err(SettingsError::Directory { why: DirectoryError::Unavailable, .. })));
     }
 
     #[tokio::test]
