@@ -200,11 +200,12 @@ impl Outbox {
     /// If the disk refuses; settling it again later changes nothing.
     pub(crate) fn forget(&self, battle: BattleId, epoch: Epoch) -> io::Result<()> {
         self.held().retain(|settlement| (settlement.battle, settlement.epoch) != (battle, epoch));
-        let _ = fs::remove_file(self.running(battle, epoch));
-        match fs::remove_file(self.path(battle, epoch)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
+        let removed =
+            [self.running(battle, epoch), self.path(battle, epoch)].map(|path| match fs::remove_file(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            });
+        removed.into_iter().collect()
     }
 
     fn running(&self, battle: BattleId, epoch: Epoch) -> PathBuf {

@@ -310,7 +310,9 @@ impl<G: Game> Placement<G> {
         self.placed().insert(battle, Placed { epoch, worker, seats });
         if self.workers[worker].orders.send(Order::Open { room, hosted }).await.is_err() {
             self.forget(battle, epoch);
-            let _ = self.outbox.forget(battle, epoch);
+            if let Err(error) = self.outbox.forget(battle, epoch) {
+                warn!(%battle, %error, "the note of a battle that is not taken could not be removed");
+            }
             return Err(Refusal::Internal);
         }
         info!(%battle, epoch = epoch.0, worker, seats, mode = %reservation.mode, "battle reserved");

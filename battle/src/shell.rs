@@ -119,6 +119,7 @@ impl<G: Game> WorkerThread<G> {
                         }
                     }
                     Err(error) => {
+                        // Nobody waits for it where the node's start was given up.
                         let _ = told.send(Err(error));
                     }
                 }

@@ -202,6 +202,7 @@ async fn bytes_that_are_no_http_2_disturb_nobody_over_a_real_socket() {
     let (_, _server, peer) = house();
     for garbage in [vec![0; 10_000], b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![255; 3]] {
         let mut socket = tokio::net::TcpStream::connect(peer.control).await.unwrap();
+        // It may be closed on us in the middle.
         let _ = socket.write_all(&garbage).await;
     }
     assert_eq!(client(7).drain(&peer).await, Ok(DrainAnswer { battles: 3 }));

@@ -278,6 +278,7 @@ fn read_back(store: &Path, swarm: &SwarmReport) -> anyhow::Result<(Vec<BattleRow
 /// Removes the outboxes, which are empty when all results are stored; others stay.
 fn tidy(outbox: &Path) {
     for entry in std::fs::read_dir(outbox).into_iter().flatten().flatten() {
+        // One that is not empty stays.
         let _ = std::fs::remove_dir(entry.path());
     }
     let _ = std::fs::remove_dir(outbox);
@@ -287,6 +288,7 @@ fn tidy(outbox: &Path) {
 fn forget_private_keys(signing: &Path) {
     for entry in std::fs::read_dir(signing).into_iter().flatten().flatten() {
         if entry.path().extension().is_none_or(|extension| extension != PUBLIC_KEY_EXTENSION) {
+            // A key that stays signs nothing: the node is gone, and the folder is the user's.
             let _ = std::fs::remove_file(entry.path());
         }
     }

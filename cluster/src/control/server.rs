@@ -159,6 +159,7 @@ impl ControlServer {
     /// stays so.
     pub async fn stop(&mut self) {
         if self.stop.take().is_some() {
+            // Calls that take longer are left unanswered, as by a process that ends.
             let _ = tokio::time::timeout(CALL_TIMEOUT, &mut self.task).await;
         }
     }

@@ -201,6 +201,7 @@ impl<R: Record> Keeper<R> {
         let mut lease = first;
         loop {
             if self.keep_lease(lease, &mut leaving).await == Kept::Left {
+                // What is not revoked runs out.
                 let _ = self.call(self.directory.revoke(lease.id)).await;
                 return;
             }
@@ -277,6 +278,7 @@ impl<R: Record> Keeper<R> {
             }
             Ok(false) => {
                 self.counters.name_taken.one();
+                // What is not revoked runs out.
                 let _ = self.call(self.directory.revoke(lease.id)).await;
                 Attempt::Taken
             }
@@ -316,6 +318,7 @@ impl<R: Record> Keeper<R> {
 
 /// Waits until the process leaves, or nobody is left who could say so.
 async fn told(leaving: &mut watch::Receiver<bool>) {
+    // An error is the latter.
     let _ = leaving.wait_for(|leaving| *leaving).await;
 }
 
