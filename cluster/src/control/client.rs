@@ -19,7 +19,7 @@ use super::proto::lobby_control_client::LobbyControlClient;
 use super::proto::node_control_client::NodeControlClient;
 use super::proto::session_control_client::SessionControlClient;
 use super::seal::ClusterKeys;
-use super::server::method;
+use super::server::{PING_INTERVAL, PING_TIMEOUT, method};
 use super::session::{ChannelFrames, FRAMES_MAX, SessionCalls, SessionLink, received};
 use super::wire::{Body, Empty, MESSAGE_BYTES_MAX};
 use crate::clock::Clock;
@@ -53,8 +53,8 @@ impl ControlClient {
                 .expect("a socket address makes a URI")
                 .connect_timeout(CALL_TIMEOUT)
                 .tcp_nodelay(true)
-                .http2_keep_alive_interval(Duration::from_secs(10))
-                .keep_alive_timeout(Duration::from_secs(5))
+                .http2_keep_alive_interval(PING_INTERVAL)
+                .keep_alive_timeout(PING_TIMEOUT)
                 .connect_lazy()
         };
         channels.entry(address).or_insert_with(connect).clone()

@@ -31,9 +31,10 @@ const CALLS_PER_CONNECTION_MAX: usize = 64;
 const SESSIONS_PER_CONNECTION_MAX: u32 = 32 * 1024;
 /// Most sessions whose first message has not come yet; a further one is refused and counted.
 const UNOPENED_MAX: usize = 1024;
-/// A connection whose peer does not answer HTTP/2 pings is closed after this and [`PING_TIMEOUT`].
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection whose peer does not answer HTTP/2 pings is closed after this and [`PING_TIMEOUT`], at both ends: as soon
+/// as the lease of a process that hangs would end, so that its sessions go on elsewhere when it leaves the lists.
+pub(super) const PING_INTERVAL: Duration = Duration::from_secs(2);
+pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
 crate::counters! {
     /// What a control server counts.
