@@ -234,50 +234,25 @@ pub trait Record: Clone + Send + Sync + Serialize + DeserializeOwned + 'static {
     }
 }
 
-impl Record for NodeRecord {
-    const FOLDER: &'static str = "nodes";
+/// Records whose fields of these names say what every record has.
+macro_rules! records {
+    ($($Record:ident in $folder:literal),+ $(,)?) => {$(
+        impl Record for $Record {
+            const FOLDER: &'static str = $folder;
 
-    fn id(&self) -> &NodeId {
-        &self.id
-    }
+            fn id(&self) -> &NodeId {
+                &self.id
+            }
 
-    fn instance(&self) -> u64 {
-        self.instance
-    }
+            fn instance(&self) -> u64 {
+                self.instance
+            }
 
-    fn version(&self) -> u32 {
-        self.version
-    }
+            fn version(&self) -> u32 {
+                self.version
+            }
+        }
+    )+};
 }
 
-impl Record for LobbyRecord {
-    const FOLDER: &'static str = "lobbies";
-
-    fn id(&self) -> &NodeId {
-        &self.id
-    }
-
-    fn instance(&self) -> u64 {
-        self.instance
-    }
-
-    fn version(&self) -> u32 {
-        self.version
-    }
-}
-
-impl Record for GateRecord {
-    const FOLDER: &'static str = "gates";
-
-    fn id(&self) -> &NodeId {
-        &self.id
-    }
-
-    fn instance(&self) -> u64 {
-        self.instance
-    }
-
-    fn version(&self) -> u32 {
-        self.version
-    }
-}
+records! { NodeRecord in "nodes", LobbyRecord in "lobbies", GateRecord in "gates" }

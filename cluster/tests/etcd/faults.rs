@@ -22,6 +22,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const SLACK: u32 = 5;
 /// A lease that does not end because a busy machine was slow.
 const LONG: Duration = Duration::from_secs(60);
+/// The lease that nodes have by default.
+const TTL: Duration = Duration::from_secs(5);
 /// Everything is as it was so soon after etcd is back.
 const HEALED: Duration = Duration::from_secs(3);
 /// ... and so soon after a member hung that may have been the leader: an election, and a call's time for each member
@@ -45,11 +47,7 @@ fn record(name: &str) -> NodeRecord {
     NodeRecord::new(id, 1, "127.0.0.1:9".parse().unwrap(), vec![], [7; 16], "test")
 }
 
-async fn register(directory: &Arc<EtcdDirectory>, name: &str) -> Registration<NodeRecord> {
-    register_for(directory, name, RegistrationConfig::default().ttl).await
-}
-
-async fn register_for(directory: &Arc<EtcdDirectory>, name: &str, ttl: Duration) -> Registration<NodeRecord> {
+async fn register(directory: &Arc<EtcdDirectory>, name: &str, ttl: Duration) -> Registration<NodeRecord> {
     let directory = Arc::clone(directory) as Arc<dyn Directory>;
     // Members come up slowly on a busy machine; this is about what comes later.
     let config = RegistrationConfig { ttl, start_timeout: 60 * SECOND, ..RegistrationConfig::default() };
@@ -59,6 +57,26 @@ async fn register_for(directory: &Arc<EtcdDirectory>, name: &str, ttl: Duration)
 fn view(directory: &Arc<EtcdDirectory>) -> View<NodeRecord> {
     let directory = Arc::clone(directory) as Arc<dyn Directory>;
     View::start(directory, &Keyspace::default(), ViewConfig::default())
+}
+
+/// A node that is registered in an etcd of its own, and a view that shows it.
+struct Scene {
+    server: Server,
+    directory: Arc<EtcdDirectory>,
+    a: Registration<NodeRecord>,
+    view: View<NodeRecord>,
+}
+
+/// Sets the scene on so many members for a test; nothing where there is no etcd, which is told by the test's name.
+async fn scene(test: &str, members: usize, ttl: Duration) -> Option<Scene> {
+    let Some(server) = Server::start(members).await else {
+        skip(test, "no etcd");
+        return None;
+    };
+    let directory = Arc::new(directory(&server.urls()));
+    let (a, view) = (register(&directory, "a", ttl).await, view(&directory));
+    until(&view, &["a"]).await;
+    Some(Scene { server, directory, a, view })
 }
 
 /// How long until the view shows these names and no other.
@@ -84,10 +102,7 @@ async fn until_reported(registration: &Registration<NodeRecord>, view: &View<Nod
 #[tokio::test(flavor = "multi_thread")]
 async fn an_etcd_that_was_killed_is_used_again_within_three_seconds_of_its_return() {
     let name = "an_etcd_that_was_killed_is_used_again_within_three_seconds_of_its_return";
-    let Some(mut server) = Server::start(1).await else { return skip(name, "no etcd") };
-    let directory = Arc::new(directory(&server.urls()));
-    let (a, view) = (register(&directory, "a").await, view(&directory));
-    until(&view, &["a"]).await;
+    let Some(Scene { mut server, a, view, .. }) = scene(name, 1, TTL).await else { return };
     server.kill(0);
     sleep(outage()).await;
     assert_eq!(view.current().records.len(), 1, "what was known stays");
@@ -100,12 +115,9 @@ async fn an_etcd_that_was_killed_is_used_again_within_three_seconds_of_its_retur
 #[tokio::test(flavor = "multi_thread")]
 async fn an_etcd_that_hung_for_longer_than_a_lease_gets_every_registration_back() {
     let name = "an_etcd_that_hung_for_longer_than_a_lease_gets_every_registration_back";
-    let Some(server) = Server::start(1).await else { return skip(name, "no etcd") };
-    let directory = Arc::new(directory(&server.urls()));
-    let (a, view) = (register(&directory, "a").await, view(&directory));
-    until(&view, &["a"]).await;
+    let Some(Scene { server, directory, a, view }) = scene(name, 1, TTL).await else { return };
     server.pause(0);
-    sleep(outage().max(RegistrationConfig::default().ttl + 2 * SECOND)).await;
+    sleep(outage().max(TTL + 2 * SECOND)).await;
     assert!(a.certain_until().is_none_or(|until| until < Instant::now()));
     server.resume(0);
     answers(&directory).await;
@@ -119,10 +131,7 @@ async fn an_etcd_that_hung_for_longer_than_a_lease_gets_every_registration_back(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_is_lost_is_replaced_as_soon_as_that_is_heard() {
     let name = "a_lease_that_is_lost_is_replaced_as_soon_as_that_is_heard";
-    let Some(server) = Server::start(1).await else { return skip(name, "no etcd") };
-    let directory = Arc::new(directory(&server.urls()));
-    let (a, view) = (register(&directory, "a").await, view(&directory));
-    until(&view, &["a"]).await;
+    let Some(Scene { server: _server, directory, a, view }) = scene(name, 1, TTL).await else { return };
     let entry = directory.get(&record("a").key(&Keyspace::default())).await.unwrap().entry.unwrap();
     directory.revoke(entry.lease.unwrap()).await.unwrap();
     // The next report finds the lease gone; a node makes one every half a second.
@@ -136,7 +145,7 @@ async fn a_watch_over_a_link_that_died_silently_is_replaced_within_three_seconds
     let Some(server) = Server::start(1).await else { return skip(name, "no etcd") };
     let link = Link::to(server.address(0)).await;
     let (near, far) = (Arc::new(directory(&link.url())), Arc::new(directory(&server.urls())));
-    let (a, view) = (register(&far, "a").await, view(&near));
+    let (a, view) = (register(&far, "a", TTL).await, view(&near));
     until(&view, &["a"]).await;
     link.swallow();
     link.open();
@@ -149,11 +158,11 @@ async fn a_view_whose_history_was_compacted_meanwhile_keeps_no_dead_node() {
     let Some(server) = Server::start(1).await else { return skip(name, "no etcd") };
     let link = Link::to(server.address(0)).await;
     let (near, far) = (Arc::new(directory(&link.url())), Arc::new(directory(&server.urls())));
-    let (a, view) = (register(&far, "a").await, view(&near));
+    let (a, view) = (register(&far, "a", TTL).await, view(&near));
     until(&view, &["a"]).await;
     link.swallow();
     a.leave().await;
-    let _b = register(&far, "b").await;
+    let _b = register(&far, "b", TTL).await;
     far.compact(far.get("/x").await.unwrap().revision).await.unwrap();
     sleep(outage()).await;
     assert_eq!(view.current().records.len(), 1, "what was known stays");
@@ -163,12 +172,8 @@ async fn a_view_whose_history_was_compacted_meanwhile_keeps_no_dead_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_leader_costs_no_registration() {
-    let Some(mut server) = Server::start(3).await else {
-        return skip("a_new_leader_costs_no_registration", "no etcd");
-    };
-    let directory = Arc::new(directory(&server.urls()));
-    let (a, view) = (register_for(&directory, "a", LONG).await, view(&directory));
-    until(&view, &["a"]).await;
+    let name = "a_new_leader_costs_no_registration";
+    let Some(Scene { mut server, a, view, .. }) = scene(name, 3, LONG).await else { return };
     // Every member leads or follows by turns, so that the one in use is killed too.
     for _ in 0..3 {
         let leader = server.leader();
@@ -182,12 +187,8 @@ async fn a_new_leader_costs_no_registration() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_hangs_is_left_for_another() {
-    let Some(server) = Server::start(3).await else {
-        return skip("a_member_that_hangs_is_left_for_another", "no etcd");
-    };
-    let directory = Arc::new(directory(&server.urls()));
-    let (a, view) = (register_for(&directory, "a", LONG).await, view(&directory));
-    until(&view, &["a"]).await;
+    let name = "a_member_that_hangs_is_left_for_another";
+    let Some(Scene { server, a, view, .. }) = scene(name, 3, LONG).await else { return };
     for member in 0..3 {
         server.pause(member);
         within("healed while a member hangs", until_reported(&a, &view).await, LEFT);
@@ -200,10 +201,7 @@ async fn a_member_that_hangs_is_left_for_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_without_a_majority_is_away_and_comes_back() {
     let name = "a_cluster_without_a_majority_is_away_and_comes_back";
-    let Some(mut server) = Server::start(3).await else { return skip(name, "no etcd") };
-    let directory = Arc::new(directory(&server.urls()));
-    let (a, view) = (register(&directory, "a").await, view(&directory));
-    until(&view, &["a"]).await;
+    let Some(Scene { mut server, directory, a, view }) = scene(name, 3, TTL).await else { return };
     server.kill(0);
     server.kill(1);
     sleep(outage()).await;
