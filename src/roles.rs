@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
-use tiltyard_battle::Node;
+use tiltyard_battle::{Node, NodeConfig};
 use tiltyard_cluster::control::ControlClient;
 use tiltyard_cluster::directory::Directory;
 use tiltyard_cluster::{Clock, NodeId};
@@ -55,6 +55,7 @@ pub(crate) fn battle<G: Game>(output: Output, config: &Config) -> anyhow::Result
     let id = name(config, "node-1");
     let outbox = config.data_folder().join("outbox");
     let node = house::node_config(config, &secret, id, &config.recordings_folder(), &outbox);
+    let node = NodeConfig { websocket: house::certificate(config)?, ..node };
     serve_until_done(|stop| async move {
         let followed = Arc::clone(&directory);
         let node = Node::<G>::start(node, directory).await.context("starting the node")?;

@@ -30,13 +30,15 @@ impl From<LaneName> for LaneWish {
 /// A transport by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TransportName {
-    /// UDP; TCP if that does not answer within a second
+    /// UDP; TCP if that does not answer within a second, and then a WebSocket in TLS
     #[default]
     Auto,
     /// UDP or nothing
     Udp,
     /// TCP or nothing
     Tcp,
+    /// A WebSocket in TLS or nothing
+    Websocket,
 }
 
 impl From<TransportName> for TransportWish {
@@ -45,6 +47,7 @@ impl From<TransportName> for TransportWish {
             TransportName::Auto => Self::Auto,
             TransportName::Udp => Self::Only(Transport::Udp),
             TransportName::Tcp => Self::Only(Transport::Tcp),
+            TransportName::Websocket => Self::Only(Transport::WebSocket),
         }
     }
 }

@@ -13,6 +13,7 @@ use tiltyard_cluster::node::{
 };
 use tiltyard_cluster::{BattleId, Clock, NodeId};
 use tiltyard_engine::{Game, Registry, RegistryError};
+use tiltyard_netcode::shell::{Certificate, StreamOffer};
 use tiltyard_netcode::{ServerConfig, system_random};
 use tiltyard_replay::Signer;
 use tokio::net::TcpListener;
@@ -41,6 +42,9 @@ pub struct NodeConfig {
     pub advertise: Option<IpAddr>,
     /// Whether players whose datagrams do not come through may come over TCP, at the same addresses and ports.
     pub tcp: bool,
+    /// What the node shows in TLS, if players whose TCP does not come through either may come over WebSockets in TLS,
+    /// at the same addresses and ports.
+    pub websocket: Option<Certificate>,
     /// Where lobbies reach it.
     pub control: SocketAddr,
     /// Where the cluster lives in the directory.
@@ -261,7 +265,8 @@ async fn start_workers<G: Game>(
     let mut workers = Vec::new();
     let mut threads = Vec::new();
     let mut tasks = Vec::new();
-    let streams = if config.tcp { Streams::Listen } else { Streams::None };
+    let offer = StreamOffer { tcp: config.tcp, websocket: config.websocket.clone() };
+    let streams = if offer.is_empty() { Streams::None } else { Streams::Listen };
     // The workers tell the placement of battles that ended, and are made before it.
     let late: Arc<OnceLock<Arc<Placement<G>>>> = Arc::new(OnceLock::new());
     for number in 0..config.workers.clamp(1, 256) {
@@ -286,7 +291,7 @@ async fn start_workers<G: Game>(
             let listener = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
             let listener =
                 listener.map_err(|source| NodeError::Io { what: format!("streams at {listen}"), source })?;
-            tasks.push(tokio::spawn(door.serve(listener)));
+            tasks.push(tokio::spawn(door.serve(listener, offer.clone())));
         }
         // Players are told the address; what comes to the socket is the router's business.
         let address = SocketAddr::new(config.advertise.unwrap_or(listen.ip()), thread.address.port());

@@ -95,9 +95,9 @@ counters! {
     paths_challenged,
     /// New source addresses that answered, and are followed.
     paths_followed,
-    /// Streams that came in.
+    /// Streams that came in and began with something like packets.
     streams_opened,
-    /// Streams that were closed at once, because there were too many.
+    /// Streams that were closed at once, because there were too many or they are not offered.
     streams_refused,
     /// Streams that ended because what came was not made of packets.
     streams_malformed,

@@ -2,11 +2,14 @@
 
 #![cfg(feature = "shell")]
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tiltyard_netcode::limits::MESSAGE_MAX;
 use tiltyard_netcode::link::LinkConfig;
-use tiltyard_netcode::shell::{ClientShell, ServerShell, UNPROVEN_STREAMS_PER_ADDRESS_MAX};
+use tiltyard_netcode::shell::{
+    Certificate, CertificateError, ClientShell, ServerShell, StreamOffer, UNPROVEN_STREAMS_PER_ADDRESS_MAX,
+};
 use tiltyard_netcode::token::{Claims, MasterKey, Role, SessionSecret, TokenFile, mint};
 use tiltyard_netcode::{
     BattleId, ClientConfig, ClientEvent, CloseReason, Counters, Epoch, Feed, HostedBattle, LaneWish,
@@ -19,6 +22,10 @@ const BATTLE: BattleId = BattleId(1);
 
 /// A server, and streams of TCP at the address of its datagrams, which are served until the test ends.
 async fn server() -> (ServerShell, TokenFile) {
+    server_with(StreamOffer { tcp: true, websocket: None }).await
+}
+
+async fn server_with(offer: StreamOffer) -> (ServerShell, TokenFile) {
     let config = ServerConfig { worker: 2, connections_max: 16, unix_offset_ms: 0, skew_ms: 5_000 };
     let (mut shell, listener) = loop {
         let shell = ServerShell::bind("127.0.0.1:0".parse().unwrap(), config.clone()).await.unwrap();
@@ -27,7 +34,7 @@ async fn server() -> (ServerShell, TokenFile) {
             break (shell, listener);
         }
     };
-    tokio::spawn(shell.door().serve(listener));
+    tokio::spawn(shell.door().serve(listener, offer));
     let key = MasterKey::from_bytes(1, system_random()).battle_key(BATTLE);
     let session_secret = SessionSecret::from_bytes(system_random());
     let claims = Claims {
@@ -49,6 +56,12 @@ async fn server() -> (ServerShell, TokenFile) {
     shell.server.host(BATTLE, hosted);
     let addresses = vec![shell.local_address().unwrap()];
     (shell, TokenFile { token, session_secret, addresses })
+}
+
+/// One that nobody but its maker has a reason to trust.
+fn certificate() -> Certificate {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    Certificate::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes()).unwrap()
 }
 
 /// Echoes every message on the lane of the session until the client leaves; gives why it left.
@@ -83,7 +96,9 @@ async fn talk_over(
     rebinds: bool,
     link: Option<LinkConfig>,
 ) {
-    let (server, token_file) = server().await;
+    // Where TCP is to be found, WebSockets are not needed.
+    let tcp = expected != Transport::WebSocket;
+    let (server, token_file) = server_with(StreamOffer { tcp, websocket: Some(certificate()) }).await;
     let config = ClientConfig {
         token_file,
         feed: Feed::Snapshot,
@@ -230,6 +245,34 @@ async fn real_socket_session_takes_tcp_where_datagrams_do_not_come_through() {
     talk_over(TransportWish::Auto, Transport::Tcp, LaneWish::Auto, false, Some(nothing)).await;
 }
 
+#[tokio::test]
+async fn real_socket_session_talks_over_a_websocket_on_each_lane() {
+    for lane in [LaneWish::Auto, LaneWish::Kcp] {
+        let wish = TransportWish::Only(Transport::WebSocket);
+        talk_over(wish, Transport::WebSocket, lane, false, None).await;
+    }
+}
+
+#[tokio::test]
+async fn real_socket_session_takes_a_websocket_where_nothing_else_comes_through() {
+    let nothing = LinkConfig { loss: 10_000, ..LinkConfig::default() };
+    talk_over(TransportWish::Auto, Transport::WebSocket, LaneWish::Auto, false, Some(nothing)).await;
+}
+
+#[test]
+fn certificates_that_are_none_or_have_another_key_are_refused() {
+    let made = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (own, other) = (made(), made());
+    let (chain, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+    let read = |chain: &str, key: &str| Certificate::from_pem(chain.as_bytes(), key.as_bytes()).map(|_| ());
+    assert!(read(&chain, &key).is_ok());
+    assert!(matches!(read("", &key), Err(CertificateError::Chain)));
+    assert!(matches!(read(&key, &key), Err(CertificateError::Chain)));
+    assert!(matches!(read(&chain, &chain), Err(CertificateError::Key)));
+    let foreign = read(&chain, &other.signing_key.serialize_pem());
+    assert!(matches!(foreign, Err(CertificateError::Refused(_))), "{foreign:?}");
+}
+
 /// Serves until `until` holds of the counters, by name.
 async fn serve_until(server: &mut ServerShell, what: &str, until: impl Fn(&Counters) -> bool) {
     let began = Instant::now();
@@ -275,7 +318,14 @@ async fn real_socket_streams_that_are_no_streams_of_packets_are_closed() {
     for stream in halves {
         assert!(is_closed(stream).await);
     }
-    assert_eq!((server.server.connections(), server.server.counters().streams_opened), (0, 7));
+    assert_eq!((server.server.connections(), server.server.counters().streams_opened), (0, 6));
+}
+
+/// A stream that goes on to be none; it may be closed before its byte is written.
+async fn half_a_length(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let _ = stream.write_all(&[40]).await;
+    stream
 }
 
 #[tokio::test]
@@ -283,16 +333,19 @@ async fn real_socket_streams_of_one_address_are_bounded_until_they_show_a_sessio
     let (mut server, file) = server().await;
     let mut streams = Vec::new();
     for _ in 0..UNPROVEN_STREAMS_PER_ADDRESS_MAX + 10 {
-        streams.push(TcpStream::connect(file.addresses[0]).await.unwrap());
+        streams.push(half_a_length(file.addresses[0]).await);
     }
     serve_until(&mut server, "refused", |counters| counters.streams_refused == 10).await;
-    assert_eq!(server.server.counters().streams_opened, UNPROVEN_STREAMS_PER_ADDRESS_MAX as u64);
+    serve_until(&mut server, "opened", |counters| {
+        counters.streams_opened == UNPROVEN_STREAMS_PER_ADDRESS_MAX as u64
+    })
+    .await;
     drop(streams);
     // Their places are free again, at the latest when they are found to have no session.
     let began = Instant::now();
     let opened = server.server.counters().streams_opened;
     while server.server.counters().streams_opened == opened {
-        let _kept_until_it_was_seen = TcpStream::connect(file.addresses[0]).await.unwrap();
+        let _kept_until_it_was_seen = half_a_length(file.addresses[0]).await;
         server.wait_until(server.now() + 50).await.unwrap();
         assert!(began.elapsed() < Duration::from_secs(30), "{:?}", server.server.counters());
     }

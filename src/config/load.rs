@@ -310,6 +310,7 @@ impl Loading {
                 "cluster.etcd_certificate_key",
                 self.config.cluster.etcd_certificate_key.0.path().map(Path::to_owned),
             ),
+            ("battle.certificate_key", self.config.battle.certificate_key.0.path().map(Path::to_owned)),
         ];
         for (key, path) in secrets {
             let Some(path) = path else { continue };

@@ -243,6 +243,11 @@ settings! {
         advertise: Advertised = Advertised(None);
         /// Whether players whose datagrams do not come through may come over TCP, at the addresses and ports of listen.
         tcp: bool = true;
+        /// File with the certificates (PEM) that nodes show to players who come over WebSockets in TLS, at the addresses
+        /// and ports of listen, our own first. Empty: nobody can. A self-signed one will do for tiltyard's own clients.
+        certificate: Place = Place::new("");
+        /// File with the key (PEM) of that certificate.
+        certificate_key: SecretPlace = SecretPlace(Place::new(""));
         /// Worker threads a node; each steps its battles on one core. 0: one for each core.
         workers: u16 = 0, 0..=256;
         /// Ticks a second.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use tiltyard_battle::{Node, NodeReport};
+use tiltyard_battle::{Node, NodeConfig, NodeReport};
 use tiltyard_cluster::control::{ControlClient, NodeCalls};
 use tiltyard_cluster::{BattleId, Clock};
 use tiltyard_engine::Game;
@@ -29,7 +29,9 @@ use crate::config::live;
 pub(crate) use self::board::board;
 pub use self::directory::open_directory;
 pub use self::plan::Plan;
-pub(crate) use self::plan::{control_keys, gate_config, gate_limits, node_config, protocol_hash, token_key};
+pub(crate) use self::plan::{
+    certificate, control_keys, gate_config, gate_limits, node_config, protocol_hash, token_key,
+};
 pub(crate) use self::status::write_node;
 pub use self::store::StorePlace;
 
@@ -54,13 +56,14 @@ impl<G: Game> House<G> {
     /// A folder, an address or the store is refused; the message names it.
     pub async fn start(plan: &Plan) -> anyhow::Result<Self> {
         let directory = open_directory(&plan.config)?;
+        let websocket = certificate(&plan.config)?;
         plan.check()?;
         let store = plan.store.open().await?;
         // Nobody else uses the data folder once the store is open.
         plan.take_over_outboxes().with_context(|| plan.outbox.display().to_string())?;
         let mut nodes = Vec::new();
         for number in 1..=plan.nodes {
-            let config = plan.node_config(number);
+            let config = NodeConfig { websocket: websocket.clone(), ..plan.node_config(number) };
             let name = config.id.clone();
             let started = Node::<G>::start(config, Arc::clone(&directory)).await;
             nodes.push(started.with_context(|| format!("starting {name}"))?);

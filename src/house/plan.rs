@@ -13,6 +13,7 @@ use tiltyard_cluster::control::{ClusterKeys as ControlKeys, ClusterSecret};
 use tiltyard_cluster::node::{RegistrationConfig, ViewConfig};
 use tiltyard_engine::{Game, Registry, TickRate};
 use tiltyard_lobby::{GateConfig, GateLimits, LobbyConfig, ModeConfig, Waits};
+use tiltyard_netcode::shell::Certificate;
 use tiltyard_netcode::system_random;
 use tiltyard_netcode::token::MasterKey as TokenKey;
 
@@ -201,7 +202,31 @@ pub(crate) fn control_keys(secret: &Secret) -> ControlKeys {
     ControlKeys::new(secret.expect("32 bytes are enough for a secret"), None)
 }
 
-/// A node as the configuration has it; its outbox is a folder of its own, and so is its key a file of its own.
+/// What nodes show in TLS, if the configuration has it.
+///
+/// # Errors
+/// If a file cannot be read, holds something else, or only one of the two is set.
+pub(crate) fn certificate(config: &Config) -> anyhow::Result<Option<Certificate>> {
+    let read = |setting: &str, path: &Path| {
+        fs::read(path).with_context(|| format!("{setting}: reading {}", path.display()))
+    };
+    let battle = &config.battle;
+    match (battle.certificate.path(), battle.certificate_key.0.path()) {
+        (None, None) => Ok(None),
+        (Some(chain), Some(key)) => {
+            let chain = read("battle.certificate", chain)?;
+            let key = read("battle.certificate_key", key)?;
+            let certificate = Certificate::from_pem(&chain, &key);
+            Ok(Some(certificate.context("battle.certificate and battle.certificate_key")?))
+        }
+        _ => {
+            let both = "battle.certificate and battle.certificate_key go together: set both or neither";
+            Err(Usage(both.to_owned()).into())
+        }
+    }
+}
+
+/// A node as the configuration has it, but for its certificate; its outbox is a folder of its own, and so is its key a file of its own.
 pub(crate) fn node_config(
     config: &Config,
     secret: &Secret,
@@ -216,6 +241,7 @@ pub(crate) fn node_config(
         listen: config.battle.listen,
         advertise: config.battle.advertise.0,
         tcp: config.battle.tcp,
+        websocket: None,
         control: config.control.listen,
         keyspace: config.cluster.prefix.clone(),
         workers: config.workers(),

@@ -1,5 +1,7 @@
 //! Whole houses whose players come over other transports than UDP.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use tiltyard_client::{BattleSession, Bot, Over, PlayerSettings, Report};
@@ -33,6 +35,30 @@ fn bots_find_tcp_by_themselves_where_datagrams_do_not_come_through_on_real_socke
     let (code, bots) = program.json(&line);
     let counts = (&bots["finished"], &bots["desyncs"], &bots["transports"]["tcp"]);
     assert_eq!((code, counts), (0, (&2.into(), &0.into(), &2.into())), "{bots}");
+}
+
+#[test]
+fn bots_fight_over_websockets_in_tls_on_real_sockets_where_nothing_else_comes_through() {
+    let program = Program::new();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    program.write("certificate.pem", &made.cert.pem());
+    program.write("key.pem", &made.signing_key.serialize_pem());
+    let own = Permissions::from_mode(0o600);
+    std::fs::set_permissions(program.path().join("key.pem"), own).expect("its owner's alone");
+    let battle = "[battle]\ntcp = false\ncertificate = \"certificate.pem\"\ncertificate_key = \"key.pem\"\n";
+    program.write("tiltyard.toml", battle);
+    let up = Up::start(&program, "up --nodes 1");
+    for wishes in ["--transport websocket", "--loss 100"] {
+        let line = format!("bots --gate {} --players 4 --mode duel --feed mixed {wishes}", up.gate());
+        let (code, bots) = program.json(&line);
+        let counts = (&bots["finished"], &bots["desyncs"], &bots["transports"]["websocket"]);
+        assert_eq!((code, counts), (0, (&4.into(), &0.into(), &4.into())), "{bots}");
+    }
+    assert_eq!(up.interrupt(), (Some(0), String::new()));
+    program.write("tiltyard.toml", "[battle]\ncertificate = \"key.pem\"\n");
+    let (code, refused) = program.json("up --nodes 1");
+    assert_eq!((code, refused["error"].as_str().is_some()), (2, true), "{refused}");
+    assert!(refused.to_string().contains("battle.certificate_key go together"), "{refused}");
 }
 
 /// Plays a battle whose datagrams are lost from the middle on; gives what the player saw.

@@ -31,6 +31,7 @@ fn config(folder: &Path) -> NodeConfig {
         listen: any,
         advertise: None,
         tcp: true,
+        websocket: None,
         control: any,
         keyspace: Keyspace::parse("/tiltyard/here").unwrap(),
         workers: 1,

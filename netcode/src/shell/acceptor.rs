@@ -2,15 +2,18 @@
 //! stranger's connection costs the worker more than a stranger's datagram.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, timeout_at};
 
-use super::carry::{FromStream, pipe, set_up};
+use super::carry::{Carrier, FromStream, pipe, set_up};
+use super::streams::UNPROVEN_MS;
+use super::websocket::{Certificate, TLS_HANDSHAKE};
 use crate::{Path, Transport};
 
 /// Streams that have shown no session yet, of one worker; a further one is closed at once.
@@ -22,6 +25,23 @@ pub const UNPROVEN_STREAMS_PER_ADDRESS_MAX: usize = 64;
 /// Pause after the system could not accept: it has no more files.
 const BREATH: Duration = Duration::from_millis(50);
 
+/// Which streams are accepted on one socket; they tell themselves apart by their first byte.
+#[derive(Clone, Debug, Default)]
+pub struct StreamOffer {
+    /// Packets over TCP.
+    pub tcp: bool,
+    /// Packets over WebSockets in TLS, with what the node shows there.
+    pub websocket: Option<Certificate>,
+}
+
+impl StreamOffer {
+    /// Whether there is no reason to listen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.tcp && self.websocket.is_none()
+    }
+}
+
 /// The way into a worker for streams.
 #[derive(Clone)]
 pub struct StreamDoor {
@@ -29,7 +49,14 @@ pub struct StreamDoor {
     room: Arc<Notify>,
     next_stream: Arc<AtomicU64>,
     unproven: Arc<Mutex<Unproven>>,
-    refused: Arc<AtomicU64>,
+    turned_away: Arc<TurnedAway>,
+}
+
+/// Streams that the shell never heard of.
+#[derive(Default)]
+struct TurnedAway {
+    refused: AtomicU64,
+    cut: AtomicU64,
 }
 
 /// How many streams have shown no session yet.
@@ -49,25 +76,25 @@ impl StreamDoor {
             room,
             next_stream: Arc::new(AtomicU64::new(1)),
             unproven: Arc::default(),
-            refused: Arc::default(),
+            turned_away: Arc::default(),
         }
     }
 
-    /// Streams that were closed at once because there were too many, since the last time.
-    pub(super) fn take_refused(&self) -> u64 {
-        self.refused.swap(0, Ordering::Relaxed)
+    /// How many streams were closed at once because there were too many or they are not offered, and how many were cut
+    /// before they were streams of packets, since the last time.
+    pub(super) fn take_turned_away(&self) -> (u64, u64) {
+        let TurnedAway { refused, cut } = &*self.turned_away;
+        (refused.swap(0, Ordering::Relaxed), cut.swap(0, Ordering::Relaxed))
     }
 
-    /// Accepts streams for as long as it is polled. Needs a tokio runtime, best another one than the worker's: what
+    /// Accepts the streams that are offered for as long as it is polled. Needs a tokio runtime, best another one than the worker's: what
     /// strangers do costs its threads, and the worker only whole packets.
-    pub async fn serve(self, listener: TcpListener) {
+    pub async fn serve(self, listener: TcpListener, offer: StreamOffer) {
         loop {
             match listener.accept().await {
                 Ok((tcp, from)) => match self.enter(from.ip()) {
-                    Some(permit) => drop(tokio::spawn(self.clone().welcome(tcp, permit))),
-                    None => {
-                        self.refused.fetch_add(1, Ordering::Relaxed);
-                    }
+                    Some(permit) => drop(tokio::spawn(self.clone().welcome(tcp, offer.clone(), permit))),
+                    None => self.refuse(),
                 },
                 // That of a peer that is gone already; or there are no files left, which takes a while to change.
                 Err(_) => tokio::time::sleep(BREATH).await,
@@ -75,14 +102,42 @@ impl StreamDoor {
         }
     }
 
-    async fn welcome(self, tcp: TcpStream, permit: Permit) {
+    async fn welcome(self, tcp: TcpStream, offer: StreamOffer, permit: Permit) {
         let Ok(from) = tcp.peer_addr().and_then(|from| set_up(&tcp).map(|()| from)) else { return };
+        let until = Instant::now() + Duration::from_millis(UNPROVEN_MS);
+        let mut first = [0];
+        let Ok(Ok(1)) = timeout_at(until, tcp.peek(&mut first)).await else { return self.cut() };
+        match (offer.websocket, first) {
+            (Some(certificate), [TLS_HANDSHAKE]) => {
+                let accepted = timeout_at(until, certificate.accept(tcp)).await;
+                let Ok(Ok(socket)) = accepted else { return self.cut() };
+                if let Some(carrier) = self.open(from, Transport::WebSocket, permit).await {
+                    carrier.carry_websocket(socket).await;
+                }
+            }
+            (_, _) if offer.tcp => {
+                if let Some(carrier) = self.open(from, Transport::Tcp, permit).await {
+                    carrier.carry_tcp(tcp).await;
+                }
+            }
+            (_, _) => self.refuse(),
+        }
+    }
+
+    fn refuse(&self) {
+        self.turned_away.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn cut(&self) {
+        self.turned_away.cut.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells the shell of a stream; nothing if the shell is gone.
+    async fn open(self, address: SocketAddr, transport: Transport, permit: Permit) -> Option<Carrier> {
         let stream = self.next_stream.fetch_add(1, Ordering::Relaxed);
         let (outlet, carrier) = pipe(stream, self.to_shell.clone(), self.room);
-        let path = Path { address: from, transport: Transport::Tcp, stream };
-        if self.to_shell.send(FromStream::Opened { path, outlet, permit }).await.is_ok() {
-            carrier.carry_tcp(tcp).await;
-        }
+        let opened = FromStream::Opened { path: Path { address, transport, stream }, outlet, permit };
+        self.to_shell.send(opened).await.ok().map(|()| carrier)
     }
 
     /// A place for a stream from `address`, if one is free.

@@ -22,7 +22,7 @@ use crate::limits::UDP_PAYLOAD_MAX;
 pub(super) const PACKETS_WAITING_MAX: usize = 64;
 
 /// How long a stream may take nothing of what it was given before it is cut.
-const STALLED: Duration = Duration::from_secs(10);
+pub(super) const STALLED: Duration = Duration::from_secs(10);
 
 /// What the kernel may hold of what the peer has not read: the newest must not wait behind seconds of the past.
 const KERNEL_BUFFER: usize = 128 * 1024;
@@ -62,6 +62,11 @@ pub(super) struct Outlet {
 pub(super) struct Carrier {
     pub(super) stream: u64,
     pub(super) to_shell: mpsc::Sender<FromStream>,
+    pub(super) outgoing: Outgoing,
+}
+
+/// What the shell wrote and the peer has not got.
+pub(super) struct Outgoing {
     packets: mpsc::Receiver<Vec<u8>>,
     is_full: Arc<AtomicBool>,
     room: Arc<Notify>,
@@ -72,7 +77,7 @@ pub(super) fn pipe(stream: u64, to_shell: mpsc::Sender<FromStream>, room: Arc<No
     let (sender, packets) = mpsc::channel(PACKETS_WAITING_MAX);
     let is_full = Arc::new(AtomicBool::new(false));
     let outlet = Outlet { packets: sender, is_full: Arc::clone(&is_full) };
-    (outlet, Carrier { stream, to_shell, packets, is_full, room })
+    (outlet, Carrier { stream, to_shell, outgoing: Outgoing { packets, is_full, room } })
 }
 
 /// Sets a fresh socket up for packets.
@@ -87,7 +92,7 @@ impl Carrier {
         let end = {
             let (from_peer, to_peer) = tcp.split();
             let inwards = read_packets(from_peer, self.stream, &self.to_shell);
-            let outwards = write_packets(to_peer, &mut self.packets, &self.is_full, &self.room);
+            let outwards = write_packets(to_peer, &mut self.outgoing);
             tokio::select! {
                 end = inwards => end,
                 end = outwards => end,
@@ -100,6 +105,17 @@ impl Carrier {
     pub(super) async fn tell_end(self, end: StreamEnd) {
         // A shell that is gone needs to hear nothing.
         let _ = self.to_shell.send(FromStream::Lost { stream: self.stream, end }).await;
+    }
+}
+
+impl Outgoing {
+    /// Waits for packets and gives all that wait; `false` when the shell has let go of the stream.
+    pub(super) async fn next(&mut self, batch: &mut Vec<Vec<u8>>) -> bool {
+        let came = self.packets.recv_many(batch, PACKETS_WAITING_MAX).await > 0;
+        if self.is_full.swap(false, Ordering::AcqRel) {
+            self.room.notify_one();
+        }
+        came
     }
 }
 
@@ -125,17 +141,9 @@ async fn read_packets(
     }
 }
 
-async fn write_packets(
-    mut to_peer: impl AsyncWrite + Unpin,
-    packets: &mut mpsc::Receiver<Vec<u8>>,
-    is_full: &AtomicBool,
-    room: &Notify,
-) -> StreamEnd {
+async fn write_packets(mut to_peer: impl AsyncWrite + Unpin, outgoing: &mut Outgoing) -> StreamEnd {
     let (mut batch, mut bytes) = (Vec::with_capacity(PACKETS_WAITING_MAX), Vec::new());
-    while packets.recv_many(&mut batch, PACKETS_WAITING_MAX).await > 0 {
-        if is_full.swap(false, Ordering::AcqRel) {
-            room.notify_one();
-        }
+    while outgoing.next(&mut batch).await {
         bytes.clear();
         for packet in batch.drain(..) {
             let len = u16::try_from(packet.len()).expect("a packet is shorter than a datagram");

@@ -8,7 +8,9 @@ mod client;
 mod clock;
 mod server;
 mod streams;
+mod websocket;
 
-pub use acceptor::{StreamDoor, UNPROVEN_STREAMS_MAX, UNPROVEN_STREAMS_PER_ADDRESS_MAX};
+pub use acceptor::{StreamDoor, StreamOffer, UNPROVEN_STREAMS_MAX, UNPROVEN_STREAMS_PER_ADDRESS_MAX};
 pub use client::ClientShell;
 pub use server::ServerShell;
+pub use websocket::{Certificate, CertificateError};

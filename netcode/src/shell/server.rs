@@ -173,8 +173,9 @@ impl ServerShell {
             self.swept_at = now;
             let cut = streams.sweep(now, |connection| server.path(connection).is_some());
             let counters = server.counters_mut();
-            counters.streams_cut += cut as u64;
-            counters.streams_refused += self.door.take_refused();
+            let (refused, cut_before) = self.door.take_turned_away();
+            counters.streams_cut += cut as u64 + cut_before;
+            counters.streams_refused += refused;
         }
         came
     }

@@ -1,6 +1,7 @@
 //! The streams of a shell: which there are, what came of them, what waits for them.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,9 +10,12 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
 
 use super::acceptor::{Permit, StreamDoor};
 use super::carry::{FromStream, Outlet, PACKETS_WAITING_MAX, StreamEnd, pipe, set_up};
+use super::websocket::connect;
 use crate::time::Millis;
 use crate::{ConnectionId, Path, Transport};
 
@@ -46,6 +50,12 @@ pub(super) struct Stream {
     pub(super) connection: Option<ConnectionId>,
     opened_at: Millis,
     permit: Option<Permit>,
+}
+
+/// A stream of our own that stands.
+enum Begun {
+    Tcp(TcpStream),
+    WebSocket(Box<WebSocketStream<TlsStream<TcpStream>>>),
 }
 
 /// What became of a packet for a stream.
@@ -118,10 +128,19 @@ impl Streams {
         let (outlet, carrier) = pipe(path.stream, self.to_shell.clone(), Arc::clone(&self.room));
         self.insert(now, path, outlet, Permit::own());
         tokio::spawn(async move {
-            let connected = timeout(CONNECT_FOR, TcpStream::connect(path.address)).await;
-            match connected.map_err(Into::into).flatten().and_then(|tcp| set_up(&tcp).map(|()| tcp)) {
-                Ok(tcp) if path.transport == Transport::Tcp => carrier.carry_tcp(tcp).await,
-                Ok(_) | Err(_) => carrier.tell_end(StreamEnd::Closed).await,
+            let connecting = async {
+                let tcp = TcpStream::connect(path.address).await?;
+                set_up(&tcp)?;
+                Ok(match path.transport {
+                    Transport::WebSocket => Begun::WebSocket(Box::new(connect(path.address, tcp).await?)),
+                    Transport::Tcp | Transport::Udp => Begun::Tcp(tcp),
+                })
+            };
+            let connected: Result<io::Result<Begun>, _> = timeout(CONNECT_FOR, connecting).await;
+            match connected {
+                Ok(Ok(Begun::Tcp(tcp))) => carrier.carry_tcp(tcp).await,
+                Ok(Ok(Begun::WebSocket(socket))) => carrier.carry_websocket(*socket).await,
+                Ok(Err(_)) | Err(_) => carrier.tell_end(StreamEnd::Closed).await,
             }
         });
     }
