@@ -75,6 +75,8 @@ counters! {
     answers_dropped,
     /// Packets for a connection that is not here.
     unknown_connection,
+    /// RESETs: said to packets of unknown connections, or heard of the own one.
+    resets,
     /// Packets whose number was seen before or is too old to tell.
     replayed,
     /// Packets that do not open: altered, or of another session.

@@ -34,6 +34,9 @@ pub const EVENT_BYTES_MAX: usize = MESSAGE_MAX + 1024 * 1024;
 /// Answers to handshakes that may wait for `poll_transmit`; further ones are dropped and counted.
 pub const ANSWERS_PENDING_MAX: usize = 512;
 
+/// RESETs that a server says in a second; to further packets of connections that it does not know it says nothing.
+pub const RESETS_PER_SECOND_MAX: u32 = 100;
+
 /// Silence after which a connection is over.
 pub const TIMEOUT_MS: u64 = 10_000;
 

@@ -32,6 +32,9 @@ pub(crate) const SEALED_BIT: u8 = 0x80;
 const TO_SERVER_HEADER: usize = 11;
 const TO_CLIENT_HEADER: usize = 3;
 
+/// Bytes of a packet to a server at least.
+pub(crate) const PACKET_LEN_MIN: usize = TO_SERVER_HEADER + TAG_LEN;
+
 /// Bytes of items that fit into any packet.
 pub(crate) const ITEMS_MAX: usize = UDP_PAYLOAD_MAX - TO_SERVER_HEADER - TAG_LEN;
 

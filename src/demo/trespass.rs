@@ -9,7 +9,7 @@ use tiltyard_battle::NodeReport;
 use tiltyard_client::{BattleSession, Idle, PlayerSettings, Report};
 use tiltyard_engine::{Game, Registry};
 use tiltyard_netcode::token::{BattleToken, Claims, MasterKey, Role, SessionSecret, TokenFile, mint};
-use tiltyard_netcode::{BattleId, DenyReason, LaneWish, system_random};
+use tiltyard_netcode::{BattleId, DenyReason, LaneWish, Transport, TransportWish, system_random};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep};
 
@@ -159,7 +159,12 @@ async fn knock<G: Game>(
     time: Duration,
 ) -> anyhow::Result<Report> {
     let file = TokenFile { token, session_secret, addresses: vec![address] };
-    let settings = PlayerSettings { lane: LaneWish::Auto, reconnect_for_ms: 0, ..PlayerSettings::default() };
+    let settings = PlayerSettings {
+        lane: LaneWish::Auto,
+        transport: TransportWish::Only(Transport::Udp),
+        reconnect_for_ms: 0,
+        ..PlayerSettings::default()
+    };
     let session = BattleSession::<G>::connect(file, settings, Box::new(Idle)).await;
     let report = session.context("opening a socket")?.run_for(time).await.context("the socket")?;
     ensure!(report.place.is_none(), "a bad token was let in");

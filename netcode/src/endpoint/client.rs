@@ -8,11 +8,13 @@
 //!    +-- cookie too old -----+                       |
 //!    +-- reconnect() --------------------------------+
 //! ```
+//! A RESET says that the node does not know the session; anybody may have said so. Then a handshake goes on beside the
+//! living session, which is the one that counts as soon as a packet of it arrives.
 
 use super::{SendError, Transmit};
 use crate::connection::{CloseReason, ConnectionStats, Entry, Fate, Inbox, ReliableError, Room, Session};
 use crate::crypto::{KeyShare, SecretStream};
-use crate::handshake::{Accepted, CONNECT_LEN, ClientNonce, DenyReason, put_hello};
+use crate::handshake::{Accepted, CONNECT_LEN, ClientNonce, DenyReason, KIND_RESET, parse_reset, put_hello};
 use crate::limits::{MESSAGE_TO_SERVER_MAX, UDP_PAYLOAD_MAX};
 use crate::packet::{PacketError, SEALED_BIT, TO_CLIENT};
 use crate::time::Millis;
@@ -25,6 +27,12 @@ const RETRY_MS: [u64; 8] = [150, 200, 250, 300, 400, 500, 600, 800];
 
 /// How long a transport is waited for that has another one behind it.
 const ANSWER_MS: u64 = 1_000;
+
+/// How far apart two handshakes are that a RESET begins.
+const HINTS_APART_MS: u64 = 1_000;
+
+/// How long a session must have been silent for an ABSENT, which nobody has sealed, to count against it.
+const SILENCE_MS: u64 = 1_000;
 
 /// How often the list of addresses is gone through.
 const ROUNDS_MAX: u8 = 2;
@@ -98,7 +106,7 @@ pub(super) enum Notice {
     Closed(CloseReason),
 }
 
-pub(super) enum State {
+pub(super) enum Handshake {
     Greeting {
         nonce: ClientNonce,
         retry: Retry,
@@ -113,11 +121,14 @@ pub(super) enum State {
         share: Option<KeyShare>,
         began: Millis,
     },
-    Connected {
-        session: Box<Session>,
-        to: Path,
-    },
-    Over,
+}
+
+/// A session and where its packets go.
+pub(super) struct Connected {
+    pub(super) session: Box<Session>,
+    pub(super) to: Path,
+    /// When the last packet of it came.
+    pub(super) heard: Millis,
 }
 
 /// When to say it again.
@@ -130,7 +141,12 @@ pub(super) struct Retry {
 pub struct Client {
     pub(super) config: ClientConfig,
     random: SecretStream,
-    pub(super) state: State,
+    /// The session, also when it is closed and lingers.
+    pub(super) connected: Option<Connected>,
+    /// The handshake that is under way; with a session, because of a RESET.
+    pub(super) handshake: Option<Handshake>,
+    /// When the last handshake because of a RESET began.
+    hinted: Option<Millis>,
     /// Of the handshake that is under way, or was the last.
     pub(super) sequence: u64,
     address: usize,
@@ -153,7 +169,9 @@ impl Client {
             sequence: config.connect_sequence.saturating_sub(1),
             config,
             random: SecretStream::new(&seed, b"client"),
-            state: State::Over,
+            connected: None,
+            handshake: None,
+            hinted: None,
             address: 0,
             transport: 0,
             streams: 0,
@@ -174,6 +192,7 @@ impl Client {
         self.transport = 0;
         self.rounds = 0;
         self.absent = false;
+        self.connected = None;
         self.greet(now);
     }
 
@@ -189,6 +208,7 @@ impl Client {
         match datagram.first() {
             None => self.counters.short += 1,
             Some(&TO_CLIENT) => self.handle_packet(now, from, datagram),
+            Some(&KIND_RESET) => self.handle_reset(now, from, datagram),
             Some(first) if first & SEALED_BIT != 0 => self.counters.wrong_side += 1,
             Some(_) => self.handle_handshake(now, from, datagram),
         }
@@ -196,34 +216,31 @@ impl Client {
 
     /// Lets every timer act that is due.
     pub fn handle_timeout(&mut self, now: Millis) {
-        match &mut self.state {
-            State::Greeting { give_up_at: Some(at), .. } if now >= *at => self.try_next(now),
-            State::Greeting { retry, .. } | State::Connecting { retry, .. }
-                if now >= retry.at && retry.times >= RETRY_MS.len() =>
-            {
-                self.try_next(now);
+        let is_unanswered = match &self.handshake {
+            Some(Handshake::Greeting { give_up_at: Some(at), .. }) => now >= *at,
+            Some(Handshake::Greeting { retry, .. } | Handshake::Connecting { retry, .. }) => {
+                now >= retry.at && retry.times >= RETRY_MS.len()
             }
-            State::Connected { session, .. } => {
-                match session.service(now, &mut self.inbox, &mut self.counters) {
-                    Fate::Lives => {}
-                    Fate::Ended(reason) => self.end(reason),
-                    Fate::Gone => self.state = State::Over,
-                }
+            None => false,
+        };
+        if is_unanswered {
+            self.try_next(now);
+        }
+        if let Some(Connected { session, .. }) = &mut self.connected {
+            match session.service(now, &mut self.inbox, &mut self.counters) {
+                Fate::Lives => {}
+                Fate::Ended(reason) => self.end(reason),
+                Fate::Gone => self.connected = None,
             }
-            _ => {}
         }
     }
 
     /// Writes the next datagram for the socket into `out` (what was in it is gone); `None` when all is said.
     pub fn poll_transmit(&mut self, now: Millis, out: &mut Vec<u8>) -> Option<Transmit> {
-        let to = self.next_datagram(now, out)?;
+        let transmit = self.next_datagram(now, out)?;
         self.counters.datagrams_out += 1;
         self.counters.bytes_out += out.len() as u64;
-        let connection = match &self.state {
-            State::Connected { session, .. } => Some(session.id()),
-            _ => None,
-        };
-        Some(Transmit { to, connection })
+        Some(transmit)
     }
 
     /// The next event. Message bytes live in the client until the next call.
@@ -249,14 +266,14 @@ impl Client {
 
     /// When `handle_timeout` and `poll_transmit` want to be called, at the latest; `None` when it is over.
     pub fn poll_timeout(&self, now: Millis) -> Option<Millis> {
-        match &self.state {
-            State::Greeting { retry, give_up_at, .. } => {
-                Some(give_up_at.map_or(retry.at, |at| at.min(retry.at)))
+        let handshake = self.handshake.as_ref().map(|handshake| match handshake {
+            Handshake::Greeting { retry, give_up_at, .. } => {
+                give_up_at.map_or(retry.at, |at| at.min(retry.at))
             }
-            State::Connecting { retry, .. } => Some(retry.at),
-            State::Connected { session, .. } => Some(session.next_deadline(now)),
-            State::Over => None,
-        }
+            Handshake::Connecting { retry, .. } => retry.at,
+        });
+        let session = self.connected.as_ref().map(|connected| connected.session.next_deadline(now));
+        [handshake, session].into_iter().flatten().min()
     }
 
     /// Queues a message on the reliable lane.
@@ -278,22 +295,20 @@ impl Client {
 
     /// Leaves: the session closes once its reliable lane is empty, and `Closed` comes at once.
     pub fn close(&mut self, now: Millis, reason: CloseReason) {
-        match &mut self.state {
-            State::Connected { session, .. } if session.is_open() => {
+        let began = self.handshake.take().is_some();
+        match &mut self.connected {
+            Some(Connected { session, .. }) if session.is_open() => {
                 session.close(now, reason);
                 self.inbox.push_notice(Notice::Closed(reason));
             }
-            State::Greeting { .. } | State::Connecting { .. } => {
-                self.state = State::Over;
-                self.inbox.push_notice(Notice::Closed(reason));
-            }
-            State::Connected { .. } | State::Over => {}
+            None if began => self.inbox.push_notice(Notice::Closed(reason)),
+            Some(_) | None => {}
         }
     }
 
     /// Tells whether the session's stream takes more; see [`Server::set_room`](crate::Server::set_room).
     pub fn set_room(&mut self, room: Room) {
-        if let State::Connected { session, .. } = &mut self.state {
+        if let Some(Connected { session, .. }) = &mut self.connected {
             session.set_room(room);
         }
     }
@@ -304,39 +319,31 @@ impl Client {
         if self.to().is_none_or(|to| to.stream != stream) {
             return;
         }
-        match &mut self.state {
-            State::Greeting { .. } | State::Connecting { .. } => self.try_next(now),
-            State::Connected { session, .. } => {
-                let was_open = session.is_open();
-                self.state = State::Over;
-                if was_open {
-                    self.end(CloseReason::Unreachable);
-                }
+        if let Some(Connected { session, .. }) =
+            self.connected.take_if(|connected| connected.to.stream == stream)
+        {
+            if session.is_open() {
+                self.end(CloseReason::Unreachable);
             }
-            State::Over => {}
+        } else if self.handshake.is_some() {
+            self.try_next(now);
         }
     }
 
     /// What carries the session, if there is one.
     pub fn transport_in_use(&self) -> Option<Transport> {
-        match &self.state {
-            State::Connected { to, .. } => Some(to.transport),
-            _ => None,
-        }
+        self.connected.as_ref().map(|connected| connected.to.transport)
     }
 
     /// Whether the session is open.
     pub fn is_connected(&self) -> bool {
-        matches!(&self.state, State::Connected { session, .. } if session.is_open())
+        self.connected.as_ref().is_some_and(|connected| connected.session.is_open())
     }
 
     /// Whether nothing more will happen unless `reconnect` is called: all is said, a CLOSE too.
     pub fn is_over(&self) -> bool {
-        match &self.state {
-            State::Connected { session, .. } => session.is_closed_and_silent(),
-            State::Over => true,
-            State::Greeting { .. } | State::Connecting { .. } => false,
-        }
+        let is_silent = |connected: &Connected| connected.session.is_closed_and_silent();
+        self.handshake.is_none() && self.connected.as_ref().is_none_or(is_silent)
     }
 
     /// What happened and was refused so far.
@@ -346,10 +353,7 @@ impl Client {
 
     /// Numbers of the session, if there is one.
     pub fn stats(&self, now: Millis) -> Option<ConnectionStats> {
-        match &self.state {
-            State::Connected { session, .. } => Some(session.stats(now)),
-            _ => None,
-        }
+        self.connected.as_ref().map(|connected| connected.session.stats(now))
     }
 
     /// The way that is being tried, or was the last.
@@ -371,12 +375,17 @@ impl Client {
             self.streams += 1;
         }
         let is_last = self.transport + 1 >= self.config.transport.transports().len();
-        let give_up_at = (!is_last).then(|| now + ANSWER_MS);
-        self.state = State::Greeting { nonce, retry: Retry { times: 0, at: now }, give_up_at };
+        let give_up_at = (!is_last || self.connected.is_some()).then(|| now + ANSWER_MS);
+        self.handshake = Some(Handshake::Greeting { nonce, retry: Retry { times: 0, at: now }, give_up_at });
     }
 
     /// Nobody answers this way: goes on to the next transport of the address, then to the next address.
     fn try_next(&mut self, now: Millis) {
+        if self.connected.is_some() {
+            // It was a hint that led nowhere.
+            self.handshake = None;
+            return;
+        }
         self.transport += 1;
         if self.transport().is_some() {
             return self.greet(now);
@@ -384,7 +393,19 @@ impl Client {
         self.try_next_address(now);
     }
 
-    pub(super) fn try_next_address(&mut self, now: Millis) {
+    /// Nobody at this address has the battle's keys.
+    pub(super) fn handle_absent(&mut self, now: Millis) {
+        match &self.connected {
+            Some(connected) if now.since(connected.heard) < SILENCE_MS => self.handshake = None,
+            Some(_) | None => {
+                self.connected = None;
+                self.absent = true;
+                self.try_next_address(now);
+            }
+        }
+    }
+
+    fn try_next_address(&mut self, now: Millis) {
         self.transport = 0;
         self.address = self.address.saturating_add(1);
         if self.to().is_some() {
@@ -395,7 +416,7 @@ impl Client {
             self.address = 0;
             return self.greet(now);
         }
-        self.state = State::Over;
+        self.handshake = None;
         self.inbox.push_notice(if self.absent {
             Notice::Denied(DenyReason::NotHere)
         } else {
@@ -414,8 +435,8 @@ impl Client {
     }
 
     fn handle_packet(&mut self, now: Millis, from: Path, datagram: &mut [u8]) {
-        let Self { state, inbox, counters, .. } = self;
-        let State::Connected { session, to } = state else {
+        let Self { connected, inbox, counters, .. } = self;
+        let Some(Connected { session, to, heard }) = connected else {
             counters.unknown_connection += 1;
             return;
         };
@@ -426,6 +447,9 @@ impl Client {
         let was_open = session.is_open();
         match session.receive(now, datagram, inbox, counters, |_| true) {
             Ok(received) => {
+                *heard = now;
+                // The node knows the session: whoever said otherwise is not believed.
+                self.handshake = None;
                 if let Fate::Ended(reason) = received.fate
                     && was_open
                 {
@@ -438,23 +462,41 @@ impl Client {
         }
     }
 
-    fn next_datagram(&mut self, now: Millis, out: &mut Vec<u8>) -> Option<Path> {
+    /// A word that the node does not know the session: from anybody who has seen its number.
+    fn handle_reset(&mut self, now: Millis, from: Path, datagram: &[u8]) {
+        let is_about = |connected: &&mut Connected| {
+            let session = &connected.session;
+            session.is_open() && connected.to == from && parse_reset(datagram) == Some(session.id())
+        };
+        if self.connected.as_mut().filter(is_about).is_none() {
+            self.counters.bad_handshake += 1;
+            return;
+        }
+        self.counters.resets += 1;
+        if self.handshake.is_some() || self.hinted.is_some_and(|at| now.since(at) < HINTS_APART_MS) {
+            return;
+        }
+        self.hinted = Some(now);
+        self.absent = false;
+        self.greet(now);
+    }
+
+    fn next_datagram(&mut self, now: Millis, out: &mut Vec<u8>) -> Option<Transmit> {
         let to = self.to();
-        match &mut self.state {
-            State::Greeting { nonce, retry, .. } => {
-                retry.poll(now)?;
-                put_hello(out, nonce);
-                to
-            }
-            State::Connecting { connect, retry, .. } => {
-                retry.poll(now)?;
+        let said = match &mut self.handshake {
+            Some(Handshake::Greeting { nonce, retry, .. }) => retry.poll(now).map(|()| put_hello(out, nonce)),
+            Some(Handshake::Connecting { connect, retry, .. }) => retry.poll(now).map(|()| {
                 out.clear();
                 out.extend_from_slice(connect.as_slice());
-                to
-            }
-            State::Connected { session, to } => session.poll_packet(now, out).then_some(*to),
-            State::Over => None,
+            }),
+            None => None,
+        };
+        if let (Some(()), Some(to)) = (said, to) {
+            return Some(Transmit { to, connection: None });
         }
+        let Connected { session, to, .. } = self.connected.as_mut()?;
+        let connection = Some(session.id());
+        session.poll_packet(now, out).then_some(Transmit { to: *to, connection })
     }
 
     fn send<T>(
@@ -466,7 +508,7 @@ impl Client {
         if message.len() > MESSAGE_TO_SERVER_MAX {
             return Err(SendError::TooLong { len: message.len(), max: MESSAGE_TO_SERVER_MAX });
         }
-        let State::Connected { session, .. } = &mut self.state else {
+        let Some(Connected { session, .. }) = &mut self.connected else {
             return Err(SendError::NotOpen { connection: ConnectionId(0) });
         };
         let connection = session.id();
@@ -485,7 +527,7 @@ impl Client {
 impl Client {
     /// Sends a KCP block of the test's own making in the next packet.
     pub(super) fn send_raw_kcp(&mut self, block: &[u8]) {
-        if let State::Connected { session, .. } = &mut self.state {
+        if let Some(Connected { session, .. }) = &mut self.connected {
             session.push_raw_kcp(block);
         }
     }

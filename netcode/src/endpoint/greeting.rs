@@ -1,6 +1,6 @@
 //! The client's half of the handshake: from HELLO to ACCEPT, DENY, or the next address.
 
-use super::client::{Client, Notice, Retry, State};
+use super::client::{Client, Connected, Handshake, Notice, Retry};
 use crate::Path;
 use crate::connection::Session;
 use crate::crypto::KeyShare;
@@ -21,10 +21,9 @@ impl Client {
             }
             return;
         };
-        let expected = match &self.state {
-            State::Greeting { nonce, .. } | State::Connecting { nonce, .. } => Some(*nonce),
-            State::Connected { .. } | State::Over => None,
-        };
+        let expected = self.handshake.as_ref().map(|handshake| match handshake {
+            Handshake::Greeting { nonce, .. } | Handshake::Connecting { nonce, .. } => *nonce,
+        });
         if expected != Some(nonce) || self.to() != Some(from) {
             // A late answer, or one that we did not ask for.
             self.counters.bad_handshake += 1;
@@ -33,16 +32,15 @@ impl Client {
         match (kind, datagram.len()) {
             (KIND_CHALLENGE, CHALLENGE_LEN) => {
                 let Ok(cookie) = parse_cookie(&mut reader) else { return };
-                if let State::Greeting { .. } = self.state {
+                if let Some(Handshake::Greeting { .. }) = self.handshake {
                     self.connect(now, nonce, cookie);
                 }
             }
             (KIND_ACCEPT, ACCEPT_LEN) => self.handle_accept(now, from, datagram),
             (KIND_DENY, DENY_LEN) => self.handle_deny(datagram),
             (KIND_ABSENT, ABSENT_LEN) => {
-                if let State::Connecting { .. } = self.state {
-                    self.absent = true;
-                    self.try_next_address(now);
+                if let Some(Handshake::Connecting { .. }) = self.handshake {
+                    self.handle_absent(now);
                 }
             }
             (KIND_CHALLENGE | KIND_ACCEPT | KIND_DENY | KIND_ABSENT, _) => self.counters.bad_handshake += 1,
@@ -72,17 +70,17 @@ impl Client {
         };
         part.encode(&mut bytes);
         keys.client_part().seal_tail([0; 12], &mut bytes, CONNECT_SEALED_AT);
-        self.state = State::Connecting {
+        self.handshake = Some(Handshake::Connecting {
             nonce,
             retry: Retry { times: 0, at: now },
             connect: bytes.try_into().expect("the parts of a CONNECT add up to its length"),
             share: Some(share),
             began: now,
-        };
+        });
     }
 
     fn handle_accept(&mut self, now: Millis, from: Path, datagram: &mut [u8]) {
-        let State::Connecting { connect, share, began, .. } = &mut self.state else {
+        let Some(Handshake::Connecting { connect, share, began, .. }) = &mut self.handshake else {
             self.counters.bad_handshake += 1;
             return;
         };
@@ -112,7 +110,8 @@ impl Client {
         let mut session =
             Session::new(Side::Client, from.transport, accepted.connection, keys, accepted.lane, now);
         session.add_round_trip(now.since(began));
-        self.state = State::Connected { session: Box::new(session), to: from };
+        self.connected = Some(Connected { session: Box::new(session), to: from, heard: now });
+        self.handshake = None;
         self.counters.accepted += 1;
         self.inbox.push_notice(Notice::Accepted(Box::new(accepted)));
         // The first ping is due at once: it tells the node that the ACCEPT came.
@@ -120,7 +119,7 @@ impl Client {
     }
 
     fn handle_deny(&mut self, datagram: &mut [u8]) {
-        let State::Connecting { connect, .. } = &self.state else {
+        let Some(Handshake::Connecting { connect, .. }) = &self.handshake else {
             self.counters.bad_handshake += 1;
             return;
         };
@@ -135,7 +134,7 @@ impl Client {
             self.counters.forged_packet += 1;
             return;
         };
-        self.state = State::Over;
+        (self.connected, self.handshake) = (None, None);
         self.inbox.push_notice(Notice::Denied(reason));
     }
 }

@@ -10,10 +10,11 @@ use super::{SendError, Transmit};
 use crate::connection::{CloseReason, ConnectionStats, Entry, Fate, Inbox, ReliableError, Room, Session};
 use crate::crypto::{CookieKey, SecretStream};
 use crate::handshake::{
-    CHALLENGE_LEN, Cookie, HELLO_LEN, KIND_CONNECT, KIND_HELLO, parse_start, put_challenge,
+    CHALLENGE_LEN, Cookie, HELLO_LEN, KIND_CONNECT, KIND_HELLO, RESET_LEN, parse_start, put_challenge,
+    put_reset,
 };
-use crate::limits::{ANSWERS_PENDING_MAX, MESSAGE_MAX, UDP_PAYLOAD_MAX};
-use crate::packet::{PacketError, SEALED_BIT, TO_SERVER, connection_of};
+use crate::limits::{ANSWERS_PENDING_MAX, MESSAGE_MAX, RESETS_PER_SECOND_MAX, UDP_PAYLOAD_MAX};
+use crate::packet::{PACKET_LEN_MIN, PacketError, SEALED_BIT, TO_SERVER, connection_of};
 use crate::time::Millis;
 use crate::wheel::Wheel;
 use crate::{BattleId, ConnectionId, Counters, Lane, Path};
@@ -23,6 +24,8 @@ pub(super) const ANSWER_MAX: usize = 128;
 
 const _: () = assert!(CHALLENGE_LEN <= ANSWER_MAX && crate::handshake::ACCEPT_LEN <= ANSWER_MAX);
 const _: () = assert!(crate::handshake::DENY_LEN <= ANSWER_MAX);
+
+const _: () = assert!(RESET_LEN < PACKET_LEN_MIN);
 
 /// An answer to a handshake datagram, waiting for the socket.
 pub(super) struct Answer {
@@ -47,6 +50,8 @@ pub struct Server {
     pub(super) inbox: Inbox<Notice>,
     pub(super) counters: Counters,
     connections: u32,
+    /// RESETs that were said, in which second.
+    resets: (u64, u32),
 }
 
 impl Server {
@@ -73,6 +78,7 @@ impl Server {
             inbox: Inbox::new(),
             counters: Counters::default(),
             connections: 0,
+            resets: (0, 0),
         }
     }
 
@@ -312,7 +318,7 @@ impl Server {
     fn handle_handshake(&mut self, now: Millis, from: Path, datagram: &[u8]) {
         let Some((kind, nonce, reader)) = parse_start(datagram) else {
             match datagram.first() {
-                Some(1..=6) => self.counters.bad_handshake += 1,
+                Some(1..=7) => self.counters.bad_handshake += 1,
                 _ => self.counters.unknown_kind += 1,
             }
             return;
@@ -328,7 +334,7 @@ impl Server {
                 self.handle_connect(now, from, nonce, reader, datagram);
             }
             (KIND_HELLO | KIND_CONNECT, _) => self.counters.bad_handshake += 1,
-            (2 | 4..=6, _) => self.counters.wrong_side += 1,
+            (2 | 4..=7, _) => self.counters.wrong_side += 1,
             _ => self.counters.unknown_kind += 1,
         }
     }
@@ -342,6 +348,7 @@ impl Server {
         let slot = slots.get_mut(id.slot()).and_then(Option::as_deref_mut);
         let Some(slot) = slot.filter(|slot| slot.session.id() == id) else {
             counters.unknown_connection += 1;
+            self.hint(now, from, id, datagram.len());
             return;
         };
         // A session lives and ends with its stream; datagrams may come from anywhere.
@@ -377,6 +384,22 @@ impl Server {
             self.announce_end(id, reason);
         }
         self.touch(now, id);
+    }
+
+    /// Says that a connection is not here, to somebody who may have it from before this node was started again. A stream
+    /// does not outlive its node.
+    fn hint(&mut self, now: Millis, to: Path, id: ConnectionId, len: usize) {
+        let second = now.0 / 1_000;
+        if self.resets.0 != second {
+            self.resets = (second, 0);
+        }
+        if len < PACKET_LEN_MIN || to.is_stream() || self.resets.1 >= RESETS_PER_SECOND_MAX {
+            return;
+        }
+        self.resets.1 += 1;
+        self.counters.resets += 1;
+        put_reset(&mut self.scratch, id);
+        self.answer(to);
     }
 
     fn service(&mut self, now: Millis, number: u32) {

@@ -19,6 +19,7 @@
 //! ACCEPT     kind 4 | "TY1" | client nonce 16 | server share 32 | sealed 48 + tag 16
 //! DENY       kind 5 | "TY1" | client nonce 16 | AEAD nonce 12 | sealed 48 + tag 16
 //! ABSENT     kind 6 | "TY1" | client nonce 16 | reason 1
+//! RESET      kind 7 | "TY1" | connection id 8
 //! ```
 
 mod deny;
@@ -29,6 +30,7 @@ pub use deny::DenyReason;
 pub(crate) use parts::{Accepted, ClientPart};
 pub(crate) use schedule::{ConnectKeys, SessionKeys};
 
+use crate::ConnectionId;
 use crate::crypto::{CookieKey, TAG_LEN};
 use crate::time::Millis;
 use crate::token::{BattleToken, TOKEN_LEN};
@@ -41,6 +43,7 @@ pub(crate) const KIND_CONNECT: u8 = 3;
 pub(crate) const KIND_ACCEPT: u8 = 4;
 pub(crate) const KIND_DENY: u8 = 5;
 pub(crate) const KIND_ABSENT: u8 = 6;
+pub(crate) const KIND_RESET: u8 = 7;
 
 const MAGIC: [u8; 3] = *b"TY1";
 
@@ -54,6 +57,8 @@ pub(crate) const ACCEPT_LEN: usize = ACCEPT_SEALED_AT + parts::ACCEPTED_LEN + TA
 pub(crate) const DENY_SEALED_AT: usize = 4 + 16 + 12;
 pub(crate) const DENY_LEN: usize = DENY_SEALED_AT + deny::DENY_PART_LEN + TAG_LEN;
 pub(crate) const ABSENT_LEN: usize = 4 + 16 + 1;
+
+pub(crate) const RESET_LEN: usize = 4 + 8;
 
 // Nothing that an unproven address can ask for is answered with more than it sent.
 const _: () = assert!(CHALLENGE_LEN <= HELLO_LEN);
@@ -97,6 +102,20 @@ pub(crate) fn put_start(out: &mut Vec<u8>, kind: u8, nonce: &ClientNonce) {
     out.put_u8(kind);
     out.put(&MAGIC);
     out.put(nonce);
+}
+
+/// Says that a packet's connection is not here. It answers a packet, which is longer.
+pub(crate) fn put_reset(out: &mut Vec<u8>, connection: ConnectionId) {
+    out.clear();
+    out.put_u8(KIND_RESET);
+    out.put(&MAGIC);
+    out.put_u64(connection.0);
+}
+
+/// The connection that a RESET is about.
+pub(crate) fn parse_reset(datagram: &[u8]) -> Option<ConnectionId> {
+    let id = datagram.strip_prefix(&[KIND_RESET])?.strip_prefix(&MAGIC)?;
+    Some(ConnectionId(u64::from_le_bytes(id.try_into().ok()?)))
 }
 
 pub(crate) fn put_hello(out: &mut Vec<u8>, nonce: &ClientNonce) {

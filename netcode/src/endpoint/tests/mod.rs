@@ -4,5 +4,6 @@ mod admission;
 mod hostile;
 mod lanes;
 mod paths;
+mod resets;
 mod transports;
 mod world;
