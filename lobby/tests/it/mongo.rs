@@ -291,7 +291,7 @@ async fn sixty_results_survive_a_server_that_is_killed_and_one_that_hangs_and_ea
              it missed one that hung after {missed_hung} ms and found it after {found_again} ms"
         );
     };
-    futures_util::join!(futures_util::future::join_all(telling), faulting);
+    tokio::join!(futures_util::future::join_all(telling), faulting);
     let began = Instant::now();
     while !store.unapplied(1).await.is_ok_and(|left| left.is_empty()) {
         assert!(began.elapsed() < Duration::from_secs(120), "a result is in no avatar");
