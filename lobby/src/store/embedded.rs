@@ -247,8 +247,7 @@ impl Store for EmbeddedStore {
     ) -> Result<bool, StoreError> {
         let (node, addresses) = (node.clone(), addresses.to_vec());
         let placed = self.update(battle, move |transaction, row| {
-            let again = row.state == BattleState::Running && row.node.as_ref() == Some(&node);
-            if row.epoch != epoch || !(again || row.state == BattleState::Placing) {
+            if !row.fits(epoch, &node) {
                 return Ok(None);
             }
             row.state = BattleState::Running;
@@ -311,14 +310,8 @@ impl Store for EmbeddedStore {
             let Some(mut row) = parse_at::<BattleRow>(&rows, "battles", battle.0)? else {
                 return Ok(Settled::Unknown);
             };
-            if row.epoch > epoch {
-                return Ok(Settled::Stale { current: row.epoch });
-            }
-            if row.epoch < epoch {
-                return Ok(Settled::Unknown);
-            }
-            if row.result.is_some() {
-                return Ok(Settled::Duplicate);
+            if let Some(refused) = row.refuses(epoch) {
+                return Ok(refused);
             }
             row.state = BattleState::Settled;
             row.result = Some(result);

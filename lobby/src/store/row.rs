@@ -1,10 +1,13 @@
 //! The documents of the store.
 
+use std::cmp::Ordering;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use tiltyard_cluster::control::{BattleEnd, Settlement};
 use tiltyard_cluster::{BattleId, Epoch, NodeId};
+
+use super::Settled;
 
 /// A player.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,6 +192,21 @@ impl Avatar {
 }
 
 impl BattleRow {
+    /// Whether it can be noted that a node runs it under an epoch: it waits for one, or it is noted already.
+    pub(super) fn fits(&self, epoch: Epoch, node: &NodeId) -> bool {
+        let again = self.state == BattleState::Running && self.node.as_ref() == Some(node);
+        self.epoch == epoch && (again || self.state == BattleState::Placing)
+    }
+
+    /// Why a result under an epoch is not stored; nothing if it is to be.
+    pub(super) fn refuses(&self, epoch: Epoch) -> Option<Settled> {
+        match self.epoch.cmp(&epoch) {
+            Ordering::Greater => Some(Settled::Stale { current: self.epoch }),
+            Ordering::Less => Some(Settled::Unknown),
+            Ordering::Equal => self.result.is_some().then_some(Settled::Duplicate),
+        }
+    }
+
     /// Accounts for its human players, as they are made for those who have none.
     pub(super) fn new_accounts(&self) -> impl Iterator<Item = Account> {
         self.humans().map(|seat| Account {

@@ -10,7 +10,6 @@
 mod document;
 mod open;
 
-use std::cmp::Ordering;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -220,11 +219,8 @@ impl Store for MongoStore {
         node: &NodeId,
         addresses: &[SocketAddr],
     ) -> Result<bool, StoreError> {
-        let fits = |row: &BattleRow| {
-            let again = row.state == BattleState::Running && row.node.as_ref() == Some(node);
-            row.epoch == epoch && (again || row.state == BattleState::Placing)
-        };
-        let Some(row) = self.battle(battle).await?.filter(fits) else { return Ok(false) };
+        let row = self.battle(battle).await?.filter(|row| row.fits(epoch, node));
+        let Some(row) = row else { return Ok(false) };
         self.make_accounts(&row).await?;
         let mut filter = at(battle, epoch);
         let again = doc! { "state": state(BattleState::Running), "node": node.as_str() };
@@ -277,13 +273,10 @@ impl Store for MongoStore {
                 return Ok(Settled::Accepted(Box::new(row_of(row)?)));
             }
             let Some(row) = self.battle(battle).await? else { return Ok(Settled::Unknown) };
-            match row.epoch.cmp(&epoch) {
-                Ordering::Greater => return Ok(Settled::Stale { current: row.epoch }),
-                Ordering::Less => return Ok(Settled::Unknown),
-                Ordering::Equal if row.result.is_some() => return Ok(Settled::Duplicate),
-                // It came to this epoch between the two looks.
-                Ordering::Equal => {}
+            if let Some(refused) = row.refuses(epoch) {
+                return Ok(refused);
             }
+            // It came to this epoch between the two looks.
         }
         Err(StoreError::Unavailable)
     }
