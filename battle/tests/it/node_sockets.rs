@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use tiltyard_battle::{Node, NodeConfig, NodeError, Recorder};
 use tiltyard_cluster::control::{
     BattleEnd, BattleKeyGrant, ClusterKeys, ClusterSecret, ControlClient, ControlServer, Handlers,
-    LobbyHandler, NodeCalls as _, Peer, Reservation, ReserveAnswer, ReservedSeat, SettleAnswer, Settlement,
+    LobbyHandler, NodeCalls as _, Peer, Refusal, Reservation, ReserveAnswer, ReservedSeat, SettleAnswer,
+    Settlement,
 };
 use tiltyard_cluster::directory::{Directory, MemoryDirectory};
 use tiltyard_cluster::epoch::{self, Ownership};
@@ -160,6 +161,20 @@ fn reservation(battle: u64) -> Reservation {
         keys: vec![BattleKeyGrant { kid: 1, key: [1; 32] }],
         deadline_ms: 600_000,
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_refuses_a_battle_of_another_version_of_its_game_whoever_thinks_it_runs_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    let node = Node::<Pushing>::start(config.clone(), Arc::new(MemoryDirectory::new())).await.unwrap();
+    let calls = ControlClient::new(config.keys.clone(), Clock::system());
+    let peer = Peer { id: config.id.clone(), control: node.control() };
+    let other = Reservation { protocol_hash: [9; 16], ..reservation(1) };
+    let refused = calls.reserve(&peer, &other).await.unwrap();
+    assert_eq!(refused, ReserveAnswer::Refused(Refusal::ProtocolHash));
+    assert!(matches!(calls.reserve(&peer, &reservation(1)).await.unwrap(), ReserveAnswer::Reserved { .. }));
+    node.shutdown(Duration::from_millis(100)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
