@@ -61,7 +61,23 @@ pub(crate) fn name() -> String {
 fn parse<G: Game>(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let about = format!("A deterministic battle server for the game {}", G::NAME);
     let matches = Cli::command().about(about).try_get_matches_from(arguments)?;
-    Cli::from_arg_matches(&matches)
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.globals.set = sets(arguments);
+    Ok(cli)
+}
+
+/// What `--set` gives, in order. Of a flag that stands before and after the subcommand clap keeps the latter alone.
+fn sets(arguments: &[OsString]) -> Vec<String> {
+    let mut arguments = arguments.iter().skip(1).map(|argument| argument.to_string_lossy());
+    let mut sets = Vec::new();
+    while let Some(argument) = arguments.next().filter(|argument| *argument != "--") {
+        if argument == "--set" {
+            sets.extend(arguments.next().map(String::from));
+        } else {
+            sets.extend(argument.strip_prefix("--set=").map(str::to_owned));
+        }
+    }
+    sets
 }
 
 /// Answers a command line that clap turned down, or that only asked for help or the version.
@@ -168,4 +184,19 @@ fn show_panics_in_one_line() {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         Output::new(Reader::Script).note(format!("panic at {place}: {text}"));
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use tiltyard_engine::skirmish::Skirmish;
+
+    use super::*;
+
+    #[test]
+    fn settings_before_and_after_the_subcommand_hold_together() {
+        let line = "tiltyard --set a=1 --set=b=2 --json replay --set c=3 verify --set=d=4 -- --set=e";
+        let arguments: Vec<_> = line.split(' ').map(OsString::from).collect();
+        let cli = parse::<Skirmish>(&arguments).unwrap();
+        assert_eq!(cli.globals.set, ["a=1", "b=2", "c=3", "d=4"]);
+    }
 }
