@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::json;
 use tiltyard_client::{BattleSession, Over, Pace, PlayerSettings, Report, SCRIPTS, script};
 use tiltyard_engine::{Game, Outcome};
+use tiltyard_netcode::token::Role;
 use tiltyard_netcode::{Feed, Transport};
 
 use crate::exit::{Exit, Usage};
@@ -192,6 +193,10 @@ fn lead_ticks(pace: Pace) -> u32 {
 fn describe(report: &Report, pace: Pace, addresses: &str) -> String {
     let Some(place) = report.place else { return outside(report.over, addresses) };
     let tick = report.newest_tick.map_or(0, |tick| tick.0);
+    let who = match place.role {
+        Role::Spectator => "looking on".to_owned(),
+        Role::Player | Role::Bot => format!("seat {} of team {}", place.seat, place.team),
+    };
     let rtt = report.rtt_ms.map_or("unknown".to_owned(), |ms| format!("{ms} ms"));
     let carried = report.transport.map_or("nothing", Transport::name);
     let hash = report.state_hash.map_or("none".to_owned(), |hash| hash.to_string());
@@ -211,11 +216,9 @@ fn describe(report: &Report, pace: Pace, addresses: &str) -> String {
         }
     };
     format!(
-        "seat {} of team {}: {}{}\nsaw {} states up to tick {tick}, sent {} inputs, round trip {rtt} over {carried}\n\
+        "{who}: {}{}\nsaw {} states up to tick {tick}, sent {} inputs, round trip {rtt} over {carried}\n\
          from input to its effect {effect}\n\
          last state {hash}{agrees}; {} states differed",
-        place.seat,
-        place.team,
         over(report.over),
         won(report.over),
         report.ticks,

@@ -11,12 +11,15 @@ use serde_json::{Value, json};
 use tiltyard_battle::open_regular;
 use tiltyard_client::{LobbyError, LobbySession, LobbySettings};
 use tiltyard_engine::{Game, Registry};
-use tiltyard_netcode::token::{Claims, Role, TokenError, TokenFile, TokenPublic, inspect, open};
+use tiltyard_netcode::system_random;
+use tiltyard_netcode::token::{
+    Claims, Role, SessionSecret, TokenError, TokenFile, TokenPublic, inspect, mint, open,
+};
 
 use crate::config::{Config, Flag};
 use crate::exit::{Exit, Usage};
 use crate::house::token_key;
-use crate::keys::{self, ClusterKeys, KeysError};
+use crate::keys::{self, ClusterKeys, KeysError, MasterKey};
 use crate::output::{Output, Table};
 use crate::program;
 use crate::stop::run_until_done;
@@ -26,6 +29,9 @@ use crate::time::now_unix_ms;
 /// Bytes of a token file; a longer one is none.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
+/// How long a token for looking on may wait for its first use.
+const WATCH_WITHIN_MS: u64 = 60_000;
+
 /// What to do with a battle token.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum TokenCommand {
@@ -34,6 +40,11 @@ pub(crate) enum TokenCommand {
   tiltyard token issue --mode skirmish --out t.token
   tiltyard token issue --gate ws://127.0.0.1:7700 --mode duel --out t.token")]
     Issue(IssueArgs),
+    /// Make a token for looking on at the battle of another token, with the cluster's keys
+    #[command(after_help = "Examples:
+  tiltyard token watch t.token --out w.token
+  tiltyard connect --token w.token --seconds 10")]
+    Watch(WatchArgs),
     /// Read a token file: its public part, and the sealed part with the cluster's keys
     #[command(after_help = "Examples:
   tiltyard token show t.token
@@ -62,6 +73,16 @@ pub(crate) struct IssueArgs {
     out: PathBuf,
 }
 
+/// Whose battle to look on at.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    of: ReadArgs,
+    /// The token file to write; it holds a secret and is overwritten if it is there
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
 /// Which token file, and by which keys.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ReadArgs {
@@ -78,7 +99,7 @@ impl TokenCommand {
     pub(crate) fn flags(&self) -> Vec<Flag> {
         match self {
             Self::Issue(_) => Vec::new(),
-            Self::Show(args) | Self::Check(args) => {
+            Self::Show(args) | Self::Check(args) | Self::Watch(WatchArgs { of: args, .. }) => {
                 let keys = args.keys.iter();
                 keys.map(|file| Flag::new("--keys", "keys.file", file.to_string_lossy())).collect()
             }
@@ -89,6 +110,7 @@ impl TokenCommand {
     pub(crate) fn run<G: Game>(&self, output: Output, config: &Config) -> anyhow::Result<Exit> {
         match self {
             Self::Issue(args) => args.run::<G>(output, config),
+            Self::Watch(args) => watch(output, args, config),
             Self::Show(args) => show(output, &args.file, config),
             Self::Check(args) => check::<G>(output, &args.file, config),
         }
@@ -132,6 +154,46 @@ impl IssueArgs {
         output.result(&object);
         Ok(Exit::Fine)
     }
+}
+
+/// Writes a token for a spectator of the battle that another token is for. Whoever has the cluster's keys may.
+fn watch(output: Output, args: &WatchArgs, config: &Config) -> anyhow::Result<Exit> {
+    let file = read(&args.of.file)?;
+    let shown = || args.of.file.display().to_string();
+    let public = inspect(&file.token).with_context(shown)?;
+    let keys = keys::read(&config.keys_file()).context("reading keys")?;
+    let (master, player) = open_with(&keys, &public, &file).with_context(shown)?;
+    let now = now_unix_ms()?;
+    let session_secret = SessionSecret::from_bytes(system_random());
+    let claims = Claims {
+        player: u64::from_le_bytes(system_random()),
+        seat: 0,
+        team: 0,
+        role: Role::Spectator,
+        issued_unix_ms: now,
+        session_secret: session_secret.clone(),
+        bytes_per_second_max: 0,
+        inputs_per_second_max: 0,
+        loadout_hash: [0; 32],
+        user_data: Vec::new(),
+        ..player
+    };
+    let key = token_key(master).battle_key(public.battle);
+    let token = mint(&key, system_random(), now + WATCH_WITHIN_MS, &claims);
+    let file = TokenFile { token, session_secret, addresses: file.addresses };
+    write_secret(&args.out, &file.to_string())?;
+    let out = args.out.display();
+    output.say(format!(
+        "wrote {out}: to look on at battle {}, to be used within {} s\nlook on with: {} connect --token {out}",
+        hex(&public.battle.0.to_be_bytes()),
+        WATCH_WITHIN_MS / 1_000,
+        program::name(),
+    ));
+    let mut object = public_json(&inspect(&file.token)?, &file);
+    object["out"] = out.to_string().into();
+    object["role"] = role(Role::Spectator).into();
+    output.result(&object);
+    Ok(Exit::Fine)
 }
 
 /// Why the gate gave no battle, and what to do about it. The error's sentence holds its sources already.
@@ -182,7 +244,7 @@ fn show(output: Output, path: &Path, config: &Config) -> anyhow::Result<Exit> {
     let file = read(path)?;
     let public = inspect(&file.token).with_context(|| path.display().to_string())?;
     let opened = match keys::read(&config.keys_file()) {
-        Ok(keys) => Some(open_with(&keys, &public, &file)),
+        Ok(keys) => Some(open_with(&keys, &public, &file).map(|(_, claims)| claims)),
         Err(KeysError::Missing { .. }) => None,
         Err(error) => return Err(error).context("reading keys"),
     };
@@ -272,19 +334,24 @@ fn judge(
     match open_with(keys, public, file) {
         Err(TokenError::OtherKey { .. }) => Verdict::UnknownKey,
         Err(_) => Verdict::Forged,
-        Ok(claims) if claims.protocol_hash != protocol_hash => Verdict::OtherProtocol,
-        Ok(claims) if claims.session_secret != file.session_secret => Verdict::OtherSecret,
-        Ok(claims) if claims.issued_unix_ms > now_unix_ms => Verdict::NotYetValid,
+        Ok((_, claims)) if claims.protocol_hash != protocol_hash => Verdict::OtherProtocol,
+        Ok((_, claims)) if claims.session_secret != file.session_secret => Verdict::OtherSecret,
+        Ok((_, claims)) if claims.issued_unix_ms > now_unix_ms => Verdict::NotYetValid,
         Ok(_) if public.expires_unix_ms <= now_unix_ms => Verdict::Expired,
         Ok(_) => Verdict::Good,
     }
 }
 
-fn open_with(keys: &ClusterKeys, public: &TokenPublic, file: &TokenFile) -> Result<Claims, TokenError> {
+/// The key that a token is sealed with, and what it claims.
+fn open_with<'a>(
+    keys: &'a ClusterKeys,
+    public: &TokenPublic,
+    file: &TokenFile,
+) -> Result<(&'a MasterKey, Claims), TokenError> {
     let known = [Some(&keys.current), keys.previous.as_ref()];
     let master = known.into_iter().flatten().find(|master| master.kid == public.kid);
     let master = master.ok_or(TokenError::OtherKey { kid: public.kid, battle: public.battle })?;
-    open(&token_key(master).battle_key(public.battle), &file.token).map(|(_, claims)| claims)
+    open(&token_key(master).battle_key(public.battle), &file.token).map(|(_, claims)| (master, claims))
 }
 
 fn public_json(public: &TokenPublic, file: &TokenFile) -> Value {
@@ -320,7 +387,7 @@ fn role(role: Role) -> &'static str {
 #[cfg(test)]
 mod tests {
     use tiltyard_netcode::BattleId;
-    use tiltyard_netcode::token::{BattleToken, SessionSecret, mint};
+    use tiltyard_netcode::token::BattleToken;
 
     use super::*;
 

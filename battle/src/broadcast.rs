@@ -216,7 +216,9 @@ enum Next {
     Wait,
 }
 
-fn report<I: Record>(intake: &mut Intake<I>, seat: Seat, rate_hz: u16) -> InputReport {
+/// What the sender of inputs is told of them; a spectator sends none.
+fn report<I: Record>(intake: &mut Intake<I>, seat: Option<Seat>, rate_hz: u16) -> InputReport {
+    let Some(seat) = seat else { return InputReport { newest_tick: None, lead_ms: 0 } };
     let (newest, ticks) = intake.report(seat);
     let lead_ms = i32::from(ticks) * 1000 / i32::from(rate_hz);
     let lead_ms = i16::try_from(lead_ms).unwrap_or(if lead_ms < 0 { i16::MIN } else { i16::MAX });

@@ -60,7 +60,7 @@ crate::tally::tally! {
         inputs_double,
         /// Inputs that were no input, or that the game refused.
         inputs_bad,
-        /// Inputs for a seat that is not the sender's.
+        /// Inputs for a seat that is not the sender's; of spectators all.
         inputs_foreign,
         /// Messages that could not be read.
         messages_bad,
@@ -245,6 +245,33 @@ impl<G: Game> Room<G> {
         true
     }
 
+    /// A client looks on, from where the battle is, without a seat. Returns false if nobody more may.
+    pub fn watch(&mut self, mut client: Client, out: &mut Outgoing) -> bool {
+        if !self.seats.may_watch() {
+            return false;
+        }
+        self.broadcast.welcome(&self.battle, &self.newest, &mut client, out);
+        self.seats.watch(client);
+        true
+    }
+
+    /// A spectator's connection is over.
+    pub fn unwatch(&mut self, connection: ConnectionId) {
+        self.seats.unwatch(connection);
+    }
+
+    /// Takes a message of a spectator: it may say what it has and ask for more, and moves nobody.
+    pub fn message_of_spectator(&mut self, connection: ConnectionId, message: &ToServer<'_>) {
+        let newest = self.battle.tick();
+        let Some(client) = self.seats.spectator(connection) else { return };
+        hear(client, newest, message);
+        match message {
+            ToServer::Inputs(inputs) => self.counters.inputs_foreign += inputs.run().count() as u64,
+            ToServer::Desync(_) => self.counters.desyncs += 1,
+            ToServer::Ask(_) => {}
+        }
+    }
+
     /// A connection is over; the seat plays on by the game's rule.
     pub fn leave(&mut self, seat: Seat, connection: ConnectionId) {
         self.seats.leave(seat, connection);
@@ -254,20 +281,14 @@ impl<G: Game> Room<G> {
     pub fn message(&mut self, own: Seat, connection: ConnectionId, message: &ToServer<'_>) {
         let newest = self.battle.tick();
         let Some(client) = self.seats.client(own, connection) else { return };
+        hear(client, newest, message);
         match message {
             ToServer::Inputs(inputs) => {
-                if let Some(held) = inputs.acknowledged {
-                    client.acknowledge(Tick(held), newest);
-                }
                 for (tick, bytes) in inputs.run() {
                     self.file_input(own, Seat(inputs.seat), Tick(tick), bytes);
                 }
             }
-            ToServer::Ask(Ask::Keyframe { .. }) => client.want_whole_state(),
-            // What it holds ends before the gap; the next frame begins there.
-            ToServer::Ask(Ask::Frames { from_tick }) => {
-                client.frames_held = Tick(from_tick.saturating_sub(1)).min(client.frames_held);
-            }
+            ToServer::Ask(_) => {}
             ToServer::Desync(desync) => {
                 let is_first = self.seats.note_desync(own);
                 self.desync(own, Tick(desync.tick), StateHash(desync.state_hash), is_first);
@@ -404,4 +425,21 @@ fn picture<G: Game>(battle: &Battle<G>) -> Vec<u8> {
     let mut canvas = Canvas::new(SNAPSHOT_COLUMNS, SNAPSHOT_ROWS);
     G::picture(battle, None, &mut canvas);
     encode_picture(&canvas)
+}
+
+/// What every client may say, whether it has a seat or not: how far it is, and what it lacks.
+fn hear(client: &mut Client, newest: Tick, message: &ToServer<'_>) {
+    match message {
+        ToServer::Inputs(inputs) => {
+            if let Some(held) = inputs.acknowledged {
+                client.acknowledge(Tick(held), newest);
+            }
+        }
+        ToServer::Ask(Ask::Keyframe { .. }) => client.want_whole_state(),
+        // What it holds ends before the gap; the next frame begins there.
+        ToServer::Ask(Ask::Frames { from_tick }) => {
+            client.frames_held = Tick(from_tick.saturating_sub(1)).min(client.frames_held);
+        }
+        ToServer::Desync(_) => {}
+    }
 }

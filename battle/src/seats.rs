@@ -1,4 +1,4 @@
-//! Seats: who sits where, over which connection, and how far each client is.
+//! Seats: who sits where, who looks on, over which connection, and how far each client is.
 
 use tiltyard_engine::{COMMANDS_MAX, Command, Roster, SEATS_MAX, Seat, SeatRole, Tick};
 use tiltyard_netcode::{ConnectionId, Feed};
@@ -59,6 +59,7 @@ impl Client {
 #[derive(Debug)]
 pub(crate) struct Seats {
     seats: Vec<SeatState>,
+    spectators: Vec<Client>,
     commands: Vec<Command>,
 }
 
@@ -77,7 +78,8 @@ impl Seats {
     pub(crate) fn new(roster: &Roster) -> Self {
         let state =
             |role| SeatState { human: role == SeatRole::Human, joined: false, differed: false, client: None };
-        Self { seats: roster.iter().map(|(_, entry)| state(entry.role)).collect(), commands: Vec::new() }
+        let seats = roster.iter().map(|(_, entry)| state(entry.role)).collect();
+        Self { seats, spectators: Vec::new(), commands: Vec::new() }
     }
 
     /// Whether there is such a seat, and it is a player's.
@@ -115,10 +117,37 @@ impl Seats {
         (client.connection == connection).then_some(client)
     }
 
-    /// All seats that have a client, in seat order.
-    pub(crate) fn clients(&mut self) -> impl Iterator<Item = (Seat, &mut Client)> {
+    /// Everybody who is connected: the clients of the seats, in seat order, then the spectators, who have none.
+    pub(crate) fn clients(&mut self) -> impl Iterator<Item = (Option<Seat>, &mut Client)> {
         let seats = self.seats.iter_mut().enumerate();
-        seats.filter_map(|(index, state)| Some((Seat(index as u16), state.client.as_mut()?)))
+        let seats =
+            seats.filter_map(|(index, state)| Some((Some(Seat(index as u16)), state.client.as_mut()?)));
+        seats.chain(self.spectators.iter_mut().map(|client| (None, client)))
+    }
+
+    /// Whether one more may look on.
+    #[must_use]
+    pub(crate) fn may_watch(&self) -> bool {
+        self.spectators.len() < SPECTATORS_MAX
+    }
+
+    /// Somebody looks on from now on.
+    ///
+    /// # Panics
+    /// If nobody more may.
+    pub(crate) fn watch(&mut self, client: Client) {
+        assert!(self.may_watch(), "room was asked for before");
+        self.spectators.push(client);
+    }
+
+    /// A spectator's connection is gone.
+    pub(crate) fn unwatch(&mut self, connection: ConnectionId) {
+        self.spectators.retain(|client| client.connection != connection);
+    }
+
+    /// The spectator with this connection.
+    pub(crate) fn spectator(&mut self, connection: ConnectionId) -> Option<&mut Client> {
+        self.spectators.iter_mut().find(|client| client.connection == connection)
     }
 
     /// A client of the seat came to another state; says whether it is the first time.
@@ -127,7 +156,7 @@ impl Seats {
         state.is_some_and(|state| !std::mem::replace(&mut state.differed, true))
     }
 
-    /// How many clients are connected.
+    /// How many seats have their client connected.
     #[must_use]
     pub(crate) fn connected(&self) -> usize {
         self.seats.iter().filter(|state| state.client.is_some()).count()
@@ -158,6 +187,9 @@ impl Seats {
         self.commands.push(command);
     }
 }
+
+/// Spectators of one battle at once; a further one is sent away.
+pub(crate) const SPECTATORS_MAX: usize = 64;
 
 /// A seat can be joined, left and replaced.
 const COMMANDS_PER_SEAT_MAX: usize = 3;

@@ -48,7 +48,8 @@ pub struct Worker<G: Game> {
 /// Whose connection it is.
 struct Sitting {
     battle: BattleId,
-    seat: Seat,
+    /// None of a spectator.
+    seat: Option<Seat>,
     span: Span,
 }
 
@@ -153,7 +154,7 @@ impl<G: Game> Worker<G> {
         self.panics
     }
 
-    /// Connections of spectators, which nothing serves yet.
+    /// Spectators that were sent away because their battle has too many.
     #[must_use]
     pub fn spectators_refused(&self) -> u64 {
         self.spectators_refused
@@ -258,30 +259,41 @@ impl<G: Game> Worker<G> {
 
     fn connected(&mut self, server: &mut Server, now_us: u64, client: &ConnectedClient) {
         let connection = client.connection;
-        if client.role == Role::Spectator {
-            self.spectators_refused += 1;
-            server.close(millis(now_us), connection, CloseReason::Removed);
-            return;
-        }
         let Some(room) = self.rooms.get_mut(&client.battle) else { return };
-        let seat = Seat(client.seat);
-        if !room.join(seat, Client::new(connection, client.feed), now_us, &mut self.out) {
-            warn!(battle = %client.battle, seat = seat.0, "a token names a seat that no player may take");
+        let seat = (client.role != Role::Spectator).then_some(Seat(client.seat));
+        let comer = Client::new(connection, client.feed);
+        let came = match seat {
+            Some(seat) => room.join(seat, comer, now_us, &mut self.out),
+            None => room.watch(comer, &mut self.out),
+        };
+        if !came {
+            match seat {
+                Some(seat) => {
+                    warn!(battle = %client.battle, seat = seat.0, "a token names a seat that no player may take");
+                }
+                None => self.spectators_refused += 1,
+            }
             server.close(millis(now_us), connection, CloseReason::Removed);
             return;
         }
         let player = client.player;
-        let span = info_span!(parent: room.span(), "connection", %connection, seat = seat.0, player = format_args!("{player:016x}"));
-        span.in_scope(|| info!(from = %client.from, feed = ?client.feed, "player connected"));
+        let number = seat.map(|seat| seat.0);
+        let span = info_span!(parent: room.span(), "connection", %connection, seat = number, player = format_args!("{player:016x}"));
+        span.in_scope(
+            || info!(from = %client.from, feed = ?client.feed, role = ?client.role, "client connected"),
+        );
         self.seated.insert(connection, Sitting { battle: client.battle, seat, span });
         self.flush(server, now_us);
     }
 
     fn disconnected(&mut self, connection: ConnectionId, reason: CloseReason) {
         let Some(sitting) = self.seated.remove(&connection) else { return };
-        sitting.span.in_scope(|| info!(%reason, "player disconnected"));
+        sitting.span.in_scope(|| info!(%reason, "client disconnected"));
         if let Some(room) = self.rooms.get_mut(&sitting.battle) {
-            room.leave(sitting.seat, connection);
+            match sitting.seat {
+                Some(seat) => room.leave(seat, connection),
+                None => room.unwatch(connection),
+            }
         }
     }
 
@@ -310,13 +322,15 @@ fn message<G: Game>(
     let room = rooms.get_mut(&battle)?;
     match ToServer::parse(bytes) {
         Ok(message) => {
-            let taken = catch_unwind(AssertUnwindSafe(|| room.message(own, connection, &message)));
+            let taken = catch_unwind(AssertUnwindSafe(|| match own {
+                Some(own) => room.message(own, connection, &message),
+                None => room.message_of_spectator(connection, &message),
+            }));
             // The message is what a test of the mistake needs.
             let shown = |byte| format!("{byte:02x}");
             let shown = || bytes.iter().take(SHOWN_BYTES_MAX).map(shown).collect::<String>();
-            taken
-                .err()
-                .map(|panic| (battle, format!("{}; seat {} had sent {}", said(&*panic), own.0, shown())))
+            let who = || own.map_or("a spectator".to_owned(), |seat| format!("seat {}", seat.0));
+            taken.err().map(|panic| (battle, format!("{}; {} had sent {}", said(&*panic), who(), shown())))
         }
         Err(_) => {
             room.counters.messages_bad += 1;

@@ -174,9 +174,9 @@ impl<G: Game> Pilot<G> {
         while let Some(event) = client.poll_event() {
             match event {
                 ClientEvent::Accepted { battle, epoch, seat, team, role, rate_hz, .. } => {
-                    let place = Place { battle, epoch, seat, team, rate_hz };
+                    let place = Place { battle, epoch, role, seat, team, rate_hz };
                     self.report.transport = client.transport_in_use();
-                    self.accepted(now, place, role);
+                    self.accepted(now, place);
                 }
                 ClientEvent::Denied { reason } => self.denied(now, reason),
                 ClientEvent::Message { lane, bytes } => self.hear(now, lane, bytes),
@@ -302,7 +302,7 @@ impl<G: Game> Pilot<G> {
         }
     }
 
-    fn accepted(&mut self, now: Millis, place: Place, role: Role) {
+    fn accepted(&mut self, now: Millis, place: Place) {
         if self.first_joined.is_some() {
             self.report.reconnects += 1;
         }
@@ -311,7 +311,7 @@ impl<G: Game> Pilot<G> {
             self.start_over();
         }
         self.place = Some(place);
-        self.plays = role != Role::Spectator;
+        self.plays = place.role != Role::Spectator;
         self.phase = Phase::Joined;
         self.sync = None;
         self.decisions.say_all_again();

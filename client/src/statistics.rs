@@ -2,6 +2,7 @@
 
 use tiltyard_engine::{StateHash, Tick};
 use tiltyard_netcode::link::LinkStats;
+use tiltyard_netcode::token::Role;
 use tiltyard_netcode::{BattleId, CloseReason, DenyReason, Epoch, Lane, Transport};
 
 use crate::latencies::Latencies;
@@ -49,6 +50,8 @@ pub struct Place {
     pub battle: BattleId,
     /// The epoch of the copy that took the player last.
     pub epoch: Epoch,
+    /// What the player is; a spectator has no seat and no team, whatever stands there.
+    pub role: Role,
     /// The seat.
     pub seat: u16,
     /// The seat's team.

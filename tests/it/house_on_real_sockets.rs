@@ -326,3 +326,22 @@ fn services_that_this_build_has_not_are_refused_by_name() {
         assert!(error.starts_with(&format!("this build has no {service}")), "{error}");
     }
 }
+
+#[test]
+fn somebody_looks_on_at_a_battle_on_real_sockets_and_changes_nothing() {
+    let program = Program::new();
+    let up = Up::start_with(&program, "up --nodes 1", 10);
+    let (code, issued) = program.json(&format!("token issue --gate {} --mode duel --out a.token", up.gate()));
+    assert_eq!(code, 0, "{issued}");
+    let (code, made) = program.json("token watch a.token --out w.token");
+    assert_eq!((code, &made["role"], &made["battle"]), (0, &"spectator".into(), &issued["battle"]), "{made}");
+    let mut player = program.command("--json connect --token a.token");
+    let player = player.stdout(Stdio::piped()).spawn().expect("the binary runs");
+    let (code, seen) = program.json("connect --token w.token --feed frame");
+    let played = player.wait_with_output().expect("the player ends");
+    let played: Json = serde_json::from_slice(&played.stdout).expect("JSON");
+    assert_eq!((code, &seen["joined"], &seen["inputs"]), (0, &true.into(), &0.into()), "{seen}");
+    assert_eq!((&seen["desyncs"], &seen["agrees"]), (&0.into(), &true.into()), "{seen}");
+    assert_eq!((&played["agrees"], &played["state_hash"]), (&true.into(), &seen["state_hash"]), "{played}");
+    assert!(seen["ticks"].as_u64() > Some(200), "{seen}");
+}

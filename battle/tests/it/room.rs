@@ -269,3 +269,19 @@ fn a_stalled_host_costs_bounded_catch_up_and_no_tick() {
     assert_eq!(room.counters().late_ticks, u64::from(SETTINGS.catch_up_max));
     assert!(room.next_us() > 2_000_000 && room.next_us() <= 2_100_000 + 3 * PERIOD_US);
 }
+
+#[test]
+fn so_many_look_on_and_a_further_one_is_sent_away() {
+    let mut out = Outgoing::default();
+    let mut room = room(2, 100);
+    let watchers =
+        (100..).take_while(|number| room.watch(Client::new(connection(*number), Feed::Snapshot), &mut out));
+    let watchers: Vec<_> = watchers.collect();
+    assert_eq!(watchers.len(), 64);
+    let welcomed: Vec<_> = out.iter().map(|(connection, ..)| connection).collect();
+    assert_eq!(welcomed, watchers.iter().map(|number| connection(*number)).collect::<Vec<_>>());
+    room.unwatch(connection(100));
+    assert!(room.watch(Client::new(connection(99), Feed::Snapshot), &mut out));
+    assert!(!room.watch(Client::new(connection(98), Feed::Snapshot), &mut out));
+    assert_eq!((room.seats_used(), room.battle().tick()), (0, Tick::ZERO));
+}

@@ -31,6 +31,7 @@ struct Bench {
     worker: Worker<Pushing>,
     clients: Vec<Client>,
     accepted: Vec<bool>,
+    heard: Vec<usize>,
     closed: Vec<Option<CloseReason>>,
     ended: Vec<(BattleId, Ended, Tick)>,
     results: usize,
@@ -44,8 +45,9 @@ impl Bench {
     fn new() -> Self {
         let config = ServerConfig { worker: 0, connections_max: 16, unix_offset_ms: 0, skew_ms: 1000 };
         let (server, worker) = (Server::new(config, [1; 32]), Worker::new(|| 0));
-        let (clients, accepted, closed, ended) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { now: Millis(1000), server, worker, clients, accepted, closed, ended, results: 0 }
+        let (clients, accepted, heard) = (Vec::new(), Vec::new(), Vec::new());
+        let (closed, ended) = (Vec::new(), Vec::new());
+        Self { now: Millis(1000), server, worker, clients, accepted, heard, closed, ended, results: 0 }
     }
 
     fn open(&mut self, battle: u64, ticks_max: u32) {
@@ -95,6 +97,7 @@ impl Bench {
         };
         self.clients.push(Client::new(config, self.now, [number as u8 + 1; 32]));
         self.accepted.push(false);
+        self.heard.push(0);
         self.closed.push(None);
         number
     }
@@ -126,7 +129,8 @@ impl Bench {
                     match event {
                         ClientEvent::Accepted { .. } => self.accepted[number] = true,
                         ClientEvent::Closed { reason } => self.closed[number] = Some(reason),
-                        ClientEvent::Denied { .. } | ClientEvent::Message { .. } => {}
+                        ClientEvent::Message { .. } => self.heard[number] += 1,
+                        ClientEvent::Denied { .. } => {}
                     }
                 }
             }
@@ -260,10 +264,22 @@ fn the_same_token_takes_its_seat_back_and_the_older_connection_is_told() {
 }
 
 #[test]
-fn spectators_are_sent_away_and_counted() {
+fn a_spectator_hears_the_feed_and_moves_nobody() {
     let mut bench = two_battles();
     let spectator = bench.join(1, Role::Spectator);
+    bench.run(500);
+    assert_eq!((bench.accepted[spectator], bench.closed[spectator]), (true, None));
+    let (heard, foreign) = (bench.heard[spectator], bench.worker.room_counters().inputs_foreign);
+    let next = bench.tick_of(1).unwrap().0 + 5;
+    bench.say(spectator, next, 0);
     bench.run(1000);
-    assert_eq!(bench.closed[spectator], Some(CloseReason::Removed));
-    assert_eq!(bench.worker.spectators_refused(), 1);
+    // Thirty ticks; several records may come in one message.
+    assert!(bench.heard[spectator] >= heard + 25, "{} after {heard}", bench.heard[spectator]);
+    assert_eq!(bench.worker.room_counters().inputs_foreign, foreign + 1);
+    let used: Vec<_> = bench.worker.rooms().map(Room::seats_used).collect();
+    assert_eq!((used, &bench.closed[..]), (vec![1, 1], &[None, None, None][..]));
+    // The same player again is the same spectator, and a player is none.
+    bench.clients[spectator].close(bench.now, CloseReason::Left);
+    bench.run(500);
+    assert_eq!(bench.closed[..2], [None, None]);
 }
