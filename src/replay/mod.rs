@@ -89,6 +89,8 @@ The part begins at the newest keyframe before the first tick asked for, so that 
 Keys: space pauses, left and right go a tick, down and up five seconds, - and + change the speed, p and n go to the
 previous and next event, a number and g to that tick, b and e to the ends; f follows the next seat, a number and f that
 seat, o nobody; q, Esc or Ctrl-C leaves. Without a terminal the frames are printed as text.
+Of a recording of another game or version the pictures in it are shown, if a node was asked to draw them
+(recording.snapshot_ticks), each until the next.
 Exit codes: 0 it was shown, 1 what was shown is damaged or not what was recorded.")]
     Play(PlayArgs),
     /// The same for a recording that is being written now, until it ends
