@@ -56,19 +56,24 @@ pub(crate) async fn run(house: Arc<House>) {
 
 async fn apply_all(house: &House) -> Result<(), StoreError> {
     let battles = house.store.unapplied(BATTLES_MAX).await?;
-    // Those that are more wait for the next time.
-    if u32::try_from(battles.len()).is_ok_and(|count| count == BATTLES_MAX) {
-        house.result_stored.notify_one();
-    }
+    let may_be_more = u32::try_from(battles.len()).is_ok_and(|count| count == BATTLES_MAX);
+    let mut applied = 0;
     for battle in battles {
         match house.store.apply(battle).await {
-            Ok(()) => house.counters.results_applied.one(),
+            Ok(()) => {
+                house.counters.results_applied.one();
+                applied += 1;
+            }
             Err(error @ StoreError::Unavailable) => return Err(error),
             // One that cannot be read keeps no other one waiting.
             Err(error) => {
                 house.store_failed(error);
             }
         }
+    }
+    // If none could be, all that is left for now is to try again later.
+    if may_be_more && applied > 0 {
+        house.result_stored.notify_one();
     }
     Ok(())
 }

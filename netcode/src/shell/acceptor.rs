@@ -87,8 +87,8 @@ impl StreamDoor {
         (refused.swap(0, Ordering::Relaxed), cut.swap(0, Ordering::Relaxed))
     }
 
-    /// Accepts the streams that are offered for as long as it is polled. Needs a tokio runtime, best another one than the worker's: what
-    /// strangers do costs its threads, and the worker only whole packets.
+    /// Accepts the streams that are offered for as long as it is polled. Needs a tokio runtime, best another one than
+    /// the worker's: what strangers do costs its threads, and the worker only whole packets.
     pub async fn serve(self, listener: TcpListener, offer: StreamOffer) {
         loop {
             match listener.accept().await {
