@@ -1,9 +1,9 @@
 //! Passwords are kept as argon2id hashes. They cost tens of milliseconds and 19 MiB each, so they are reckoned away
 //! from the threads that serve sessions, a few at a time, and what waits for its turn is bounded.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::Semaphore;
 
 use crate::store::PasswordHash;
@@ -26,6 +26,9 @@ pub(crate) struct Busy;
 pub(crate) struct Passwords {
     room: Semaphore,
     turns: Arc<Semaphore>,
+    /// The memory of whose turn it is not; kept, for an allocator that gets blocks of this size back from ever other
+    /// threads keeps gigabytes of them.
+    memory: Arc<Mutex<Vec<Vec<Block>>>>,
 }
 
 impl Default for Passwords {
@@ -36,7 +39,11 @@ impl Default for Passwords {
 
 impl Passwords {
     fn with(at_once: usize, waiting_max: usize) -> Self {
-        Self { room: Semaphore::new(at_once + waiting_max), turns: Arc::new(Semaphore::new(at_once)) }
+        Self {
+            room: Semaphore::new(at_once + waiting_max),
+            turns: Arc::new(Semaphore::new(at_once)),
+            memory: Arc::default(),
+        }
     }
 
     /// A new hash of a password.
@@ -58,20 +65,29 @@ impl Passwords {
     async fn reckon(&self, password: String, salt: [u8; 16]) -> Result<[u8; 32], Busy> {
         let _room = self.room.try_acquire().map_err(|_| Busy)?;
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Busy)?;
+        let memory = Arc::clone(&self.memory);
         let reckoning = tokio::task::spawn_blocking(move || {
             // Given back when the work is done, also if nobody waits for it any more.
             let _turn = turn;
             let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(32)).expect("within argon2's bounds");
+            let mut blocks = kept(&memory).pop().unwrap_or_else(|| vec![Block::new(); params.block_count()]);
             let mut hash = [0; 32];
             let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-            argon2.hash_password_into(password.as_bytes(), &salt, &mut hash).map(|()| hash)
+            let done =
+                argon2.hash_password_into_with_memory(password.as_bytes(), &salt, &mut hash, &mut blocks);
+            kept(&memory).push(blocks);
+            done.map(|()| hash)
         });
-        // It fails where the memory cannot be had, or as the runtime goes down.
+        // It fails as the runtime goes down.
         match reckoning.await {
             Ok(Ok(hash)) => Ok(hash),
             Ok(Err(_)) | Err(_) => Err(Busy),
         }
     }
+}
+
+fn kept(memory: &Mutex<Vec<Vec<Block>>>) -> std::sync::MutexGuard<'_, Vec<Vec<Block>>> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -109,5 +125,6 @@ mod tests {
         let outcomes = futures_util::future::join_all(all).await;
         assert_eq!(outcomes, [Ok(false), Ok(false), Ok(false), Err(Busy), Err(Busy)]);
         assert_eq!(passwords.matches("password".into(), None).await, Ok(false), "and room comes back");
+        assert_eq!(kept(&passwords.memory).len(), 1, "one at a time takes the memory of one");
     }
 }
