@@ -107,7 +107,7 @@ Ctrl-C end it in order: its clients go on at another gate, with the same session
     /// Run a lobby: sessions, queue, matchmaker, results
     #[command(after_help = "Examples:
   tiltyard lobby --etcd http://127.0.0.1:2379
-  tiltyard lobby --name lobby-2 --etcd http://127.0.0.1:2379 --set control.listen=127.0.0.1:7712 --set http.listen=127.0.0.1:7711
+  tiltyard lobby --name lobby-2 --etcd http://127.0.0.1:2379 --set control.listen=127.0.0.1:7732 --set http.listen=127.0.0.1:7731
 
 Needs a directory that the other processes reach (a build with --features etcd), and the keys. Its players come by way
 of gates. SIGTERM and Ctrl-C end it in order: its sessions go on at another lobby.")]
@@ -115,7 +115,7 @@ of gates. SIGTERM and Ctrl-C end it in order: its sessions go on at another lobb
     /// Run a battle node
     #[command(after_help = "Examples:
   tiltyard battle --etcd http://127.0.0.1:2379
-  tiltyard battle --name node-2 --etcd http://127.0.0.1:2379 --set control.listen=127.0.0.1:7722 --set http.listen=127.0.0.1:7721
+  tiltyard battle --name node-2 --etcd http://127.0.0.1:2379 --set control.listen=127.0.0.1:7742 --set http.listen=127.0.0.1:7741
 
 Needs a directory that the other processes reach (a build with --features etcd), and the cluster secret. Ctrl-C ends
 in order and aborts the battles that run; SIGTERM lets them finish, for battle.drain_seconds at most; a second signal

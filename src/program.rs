@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tiltyard_engine::Game;
 
 use crate::cli::{Cli, Command};
@@ -81,6 +82,17 @@ fn sets(arguments: &[OsString]) -> Vec<String> {
 }
 
 /// Answers a command line that clap turned down, or that only asked for help or the version.
+/// Lets this process have as many open files as it may: streams of strangers must not take those of recordings.
+fn allow_all_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(?current, ?maximum, %error, "the limit of open files cannot be raised");
+    }
+}
+
 fn refuse(output: Output, error: &clap::Error) -> Exit {
     // Nothing sensible is left to do when even this cannot be printed.
     let _ = error.print();
@@ -113,6 +125,7 @@ fn answer<G: Game>(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
     let quiet = !serves && loaded.source("log") == Some(&Source::Default);
     let config = loaded.config;
     log_to_stderr(if quiet { "warn" } else { config.log.as_str() })?;
+    allow_all_files();
     match command {
         Command::Config(_) => unreachable!("answered above"),
         Command::Keys(command) => command.run(output, &config),

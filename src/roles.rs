@@ -3,18 +3,18 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
-use tiltyard_battle::{Node, NodeConfig};
+use tiltyard_battle::{Node, NodeConfig, NodeMonitor};
 use tiltyard_cluster::control::ControlClient;
 use tiltyard_cluster::directory::Directory;
 use tiltyard_cluster::{Clock, NodeId};
 use tiltyard_engine::Game;
-use tiltyard_lobby::{Gate, Lobby, StatusServer, WritePage};
+use tiltyard_lobby::{Gate, GateStatus, Lobby, LobbyStatus, StatusPage, StatusServer, WritePage};
 
 use crate::config::{Config, Flag, live};
 use crate::exit::{Exit, Usage};
@@ -58,22 +58,20 @@ pub(crate) fn battle<G: Game>(output: Output, config: &Config) -> anyhow::Result
     let node = NodeConfig { websocket: house::certificate(config)?, ..node };
     serve_until_done(|stop| async move {
         let followed = Arc::clone(&directory);
+        let started = Arc::new(OnceLock::new());
+        let status = serve_status(config, &started, |monitor: &NodeMonitor<G>, page| {
+            if let Some(why) = monitor.not_ready() {
+                page.not_ready(why);
+            }
+            house::write_node(monitor, page);
+        });
+        let status = status.await?;
         let node = Node::<G>::start(node, directory).await.context("starting the node")?;
-        let monitor = node.monitor();
-        let live = monitor.clone();
+        let live = node.monitor();
+        started.get_or_init(|| node.monitor());
         let live = live::follow(followed, config.clone(), move |config| {
             live.change_battles_max(config.battle.battles_max);
         });
-        let status = serve_status(
-            config,
-            Arc::new(move |page| {
-                if let Some(why) = monitor.not_ready() {
-                    page.not_ready(why);
-                }
-                house::write_node(&monitor, page);
-            }),
-        );
-        let status = status.await?;
         let (id, control, http) = (node.id().to_string(), node.control(), status.address());
         let addresses: Vec<_> = node.addresses().iter().map(ToString::to_string).collect();
         output.say(format!(
@@ -116,10 +114,12 @@ pub(crate) fn lobby<G: Game>(output: Output, config: Config) -> anyhow::Result<E
         let calls = Arc::new(ControlClient::new(plan.cluster_keys(), Clock::system()));
         let name = settings.id.to_string();
         let followed = Arc::clone(&directory);
+        let started = Arc::new(OnceLock::new());
+        let status =
+            serve_status(&plan.config, &started, |lobby: &Arc<LobbyStatus>, page| lobby.write(page)).await?;
         let lobby = Lobby::start(settings, directory, store, calls, Clock::system());
         let lobby = lobby.await.context("starting the lobby")?;
-        let shown = lobby.status();
-        let status = serve_status(&plan.config, Arc::new(move |page| shown.write(page))).await?;
+        started.get_or_init(|| lobby.status());
         house::until_ready(|| lobby.not_ready()).await?;
         let (control, http) = (lobby.control(), status.address());
         output
@@ -153,9 +153,10 @@ pub(crate) fn gate(output: Output, config: &Config) -> anyhow::Result<Exit> {
     serve_until_done(|stop| async move {
         let calls = Arc::new(ControlClient::new(house::control_keys(&secret), Clock::system()));
         let name = settings.id.to_string();
+        let started = Arc::new(OnceLock::new());
+        let status = serve_status(config, &started, |gate: &Arc<GateStatus>, page| gate.write(page)).await?;
         let gate = Gate::start(settings, directory, calls).await.context("starting the gate")?;
-        let shown = gate.status();
-        let status = serve_status(config, Arc::new(move |page| shown.write(page))).await?;
+        started.get_or_init(|| gate.status());
         let (address, http) = (gate.address(), status.address());
         output.say(format!(
             "gate   ws://{address}\nhttp   http://{http}\nthe gate is up; Ctrl-C ends it in order"
@@ -202,8 +203,18 @@ fn check_control(config: &Config) -> Result<(), Usage> {
     Ok(())
 }
 
-async fn serve_status(config: &Config, write: WritePage) -> anyhow::Result<StatusServer> {
-    let http: SocketAddr = config.http.listen;
+/// Serves the page of a role, which is not ready until it has started. This comes first, so that nobody is told of a
+/// process that cannot listen.
+async fn serve_status<R: Send + Sync + 'static>(
+    config: &Config,
+    started: &Arc<OnceLock<R>>,
+    write: impl Fn(&R, &mut StatusPage) + Send + Sync + 'static,
+) -> anyhow::Result<StatusServer> {
+    let (http, started): (SocketAddr, _) = (config.http.listen, Arc::clone(started));
+    let write: WritePage = Arc::new(move |page| match started.get() {
+        Some(role) => write(role, page),
+        None => page.not_ready("starting"),
+    });
     StatusServer::start(http, write).await.with_context(|| format!("http.listen: cannot listen at {http}"))
 }
 

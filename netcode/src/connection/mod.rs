@@ -6,8 +6,8 @@
 //!   \--- close_now(), timeout, slow reader, misbehaviour -----------/
 //!   \--- CLOSE from the peer ------------------------------------------------> gone
 //! ```
-//! A closed connection says CLOSE [`CLOSES_UNASKED`] times, because one may be lost (once on a stream), and again to a peer that goes on
-//! talking (ten times a second at most).
+//! A closed connection says CLOSE [`CLOSES_UNASKED`] times, because one may be lost, and again to a peer that goes on
+//! talking (ten times a second at most). On a stream it says it once and is gone.
 
 mod arq;
 mod close;
@@ -459,6 +459,10 @@ impl Session {
             Item::Close(reason).put(out);
             self.close_said = Some((reason, now));
             self.closes_left = self.closes_left.saturating_sub(1);
+            if self.transport.is_stream() {
+                // It arrives, or the stream is no more: there is nothing to stay for, and a stream to give back.
+                self.stage = Stage::Closed { until: now };
+            }
             return;
         }
         if let Some(bytes) = self.path_response.take() {

@@ -19,7 +19,7 @@ const STUCK_MS: u64 = 1;
 /// Streams at once, as far as there may be that many connections; a further one is closed.
 const STREAMS_MAX: usize = 4_096;
 /// How often streams without a session are looked for.
-const SWEEP_MS: u64 = 500;
+const SWEEP_MS: u64 = 250;
 
 /// A socket, streams, a clock and a server. Runs on a current-thread runtime with I/O and time.
 pub struct ServerShell {

@@ -229,3 +229,13 @@ fn a_session_ends_with_its_stream_and_the_token_is_good_for_another_one() {
     assert_eq!(pair.server.stats(pair.now, before).map(|_| ()), Some(()), "the old one lingers");
     assert_eq!(pair.server.counters().replaced, 1);
 }
+
+#[test]
+fn a_replaced_session_gives_its_stream_back_as_soon_as_it_has_said_so() {
+    let mut pair = Pair::new(LaneWish::Auto);
+    let replaced = pair.connection;
+    assert!(pair.server.path(replaced).is_some());
+    pair.server.close(pair.now, replaced, CloseReason::Replaced);
+    pair.run(20);
+    assert_eq!(pair.server.path(replaced), None, "nothing lingers on a stream");
+}
