@@ -34,7 +34,8 @@ pub struct RedisTimes {
 impl Default for RedisTimes {
     fn default() -> Self {
         Self {
-            call: Duration::from_millis(200),
+            // A caller waits for 200 ms at most, what a busy machine adds included.
+            call: Duration::from_millis(150),
             lead: Duration::from_millis(1_500),
             absence: Duration::from_secs(3),
             letters: Duration::from_secs(5),
