@@ -1,5 +1,4 @@
 //! Control calls over real loopback sockets: authentication, bounds, timeouts.
-#![allow(missing_docs)]
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

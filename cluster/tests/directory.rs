@@ -1,5 +1,4 @@
 //! The directory, the registrations and the views, under paused time.
-#![allow(missing_docs)]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,4 @@
 //! Placement and claims on the embedded directory, under paused time.
-#![allow(missing_docs)]
 
 use std::sync::Arc;
 use std::time::Duration;

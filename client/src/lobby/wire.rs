@@ -94,6 +94,7 @@ async fn run(
             message = to_send.recv() => {
                 let Some(message) = message else { break };
                 if let Err(error) = socket.send(Message::text(message.to_json())).await {
+                    // The session may be given up already; then nobody is there to hear of the error.
                     let _ = received.send(Err(Box::new(error).into())).await;
                     return;
                 }
@@ -113,5 +114,6 @@ async fn run(
             break;
         }
     }
+    // A socket that is broken already needs no farewell.
     let _ = socket.close(None).await;
 }

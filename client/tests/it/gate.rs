@@ -74,6 +74,7 @@ impl Gate {
         let mut state = self.state.lock().unwrap();
         state.over = Some(over.clone());
         for letters in state.letters.values() {
+            // A player who is gone hears nothing.
             let _ = letters.send(GateMessage::BattleOver(over.clone()));
         }
     }
@@ -214,6 +215,7 @@ impl Shared {
         for (seat, player) in state.queue.iter().enumerate() {
             let letters = &state.letters[player];
             let found = MatchFound { mode: Text::cut(MODE), players: self.files.len() as u16, bots: 0 };
+            // A player who is gone hears nothing.
             let _ = letters.send(GateMessage::MatchFound(found));
             let _ = letters.send(GateMessage::BattleReady(Box::new(self.ready(seat))));
         }

@@ -144,6 +144,7 @@ impl<G: Game> Host<G> {
     /// Says a message to everybody as a feed says it.
     pub(crate) fn say_to_all(&mut self, now: Millis, message: &[u8]) {
         for guest in self.guests.values() {
+            // As at a node: a session that is ending, or has no room, goes without.
             let _ = self.server.send_feed(now, guest.connection, message);
         }
     }
@@ -243,6 +244,7 @@ impl<G: Game> Host<G> {
         start.encode(&mut self.message);
         let guest = self.guests.get_mut(&seat).expect("it just came");
         guest.acknowledged = None;
+        // As at a node: a session that is ending gets no more.
         let _ = self.server.send_reliable(now, guest.connection, &self.message);
         if guest.feed == Feed::Frame {
             self.send_keyframe(now, seat);
@@ -259,6 +261,7 @@ impl<G: Game> Host<G> {
         let guest = self.guests.get_mut(&seat).expect("it is here");
         guest.acknowledged = Some(tick);
         guest.keyframe_wanted = false;
+        // As at a node: a session that is ending gets no more.
         let _ = self.server.send_reliable(now, guest.connection, &self.message);
     }
 
@@ -356,6 +359,7 @@ impl<G: Game> Host<G> {
         let (tick, state_hash) = (self.battle.tick().0, self.battle.state_hash().0);
         End { epoch: self.epoch, tick, state_hash, outcome: &outcome }.encode(&mut self.message);
         for guest in self.guests.values() {
+            // As at a node: a session that is ending gets no more.
             let _ = self.server.send_reliable(now, guest.connection, &self.message);
         }
         self.server.forget(now, self.id, CloseReason::Finished);

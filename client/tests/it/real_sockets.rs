@@ -43,6 +43,7 @@ async fn node(seconds: u32, players: usize) -> (Vec<TokenFile>, oneshot::Receive
                 ended = Some(Instant::now());
             }
         }
+        // A test that failed meanwhile waits for it no more.
         let _ = over.send(host);
     });
     (files, host_back)

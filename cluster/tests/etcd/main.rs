@@ -2,7 +2,6 @@
 //!
 //! The conformance runs against the etcd at `ETCD_URL`; every other test starts members of its own, since it stops
 //! and breaks them. Where there is no etcd a test says SKIPPED with its name.
-#![allow(missing_docs)]
 
 mod faults;
 mod link;

@@ -1,5 +1,4 @@
 //! The lobby from outside: sessions, placement, and the gate over real sockets.
-#![allow(missing_docs, reason = "the names of tests are their documentation")]
 
 mod accounts;
 mod faults;
