@@ -25,7 +25,7 @@ pub enum DenyReason {
     #[error("the battle is not on this node")]
     NotHere,
     /// Client or token speak another protocol than the battle.
-    #[error("protocol hash {} here, {} there", hex(.here), hex(.theirs))]
+    #[error("the battle's protocol hash is {}, the client's or its token's is {}", hex(.here), hex(.theirs))]
     ProtocolHash {
         /// The battle's.
         here: [u8; 16],
@@ -33,7 +33,7 @@ pub enum DenyReason {
         theirs: [u8; 16],
     },
     /// The client's arithmetic gave another self-test hash: it would desync.
-    #[error("math self-test gives {here:016x} here, {theirs:016x} there")]
+    #[error("the math self-test gives {here:016x} at the node and {theirs:016x} at the client")]
     MathDiffers {
         /// The node's.
         here: u64,
