@@ -216,14 +216,18 @@ def take_ids(bits, base_ids, base_next):
         ids.extend(next(base) for _ in range(gap))
         next(base)
     ids.extend(base)
-    actor = base_next
     new = bits.take_class(COUNT_WIDTHS)
     if new > ROWS_MAX:
         raise ValueError("too many rows")
-    for _ in range(new):
-        actor += bits.take_class(COUNT_WIDTHS)
-        ids.append(actor)
-        actor += 1
+    if new:
+        actor = 1 if bits.take(1) else base_next
+        for _ in range(new):
+            actor += bits.take_class(COUNT_WIDTHS)
+            ids.append(actor)
+            actor += 1
+        ids.sort()
+        if any(one == other for one, other in zip(ids, ids[1:])):
+            raise ValueError("an id comes twice")
     return ids
 
 

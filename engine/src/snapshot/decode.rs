@@ -1,9 +1,9 @@
 //! Reading a snapshot of a stranger.
 
 use super::bits::{BitReader, BitsEnd};
-use super::{COUNT_WIDTHS, DELTA_WIDTHS, element_bits};
+use super::{COUNT_WIDTHS, DELTA_WIDTHS, FIRST_ID, element_bits};
 use crate::registry::ColumnEntry;
-use crate::save::check_counts;
+use crate::save::{check_counts, id_of};
 use crate::{ACTORS_MAX, Registry, Save, SaveError, Tick};
 
 /// Why bytes are no snapshot against this baseline.
@@ -15,7 +15,7 @@ pub enum SnapshotError {
     /// Something is left over.
     #[error("bytes after the end of the snapshot")]
     Long,
-    /// A row is gone that the baseline does not have, or an id or the id counter does not grow.
+    /// A row is gone that the baseline does not have, or an id comes twice, or the id counter falls.
     #[error("rows do not fit the baseline")]
     Rows,
     /// The result breaks a bound of the game's state.
@@ -100,6 +100,7 @@ fn take_rows(
     base_next: u32,
     out: &mut Vec<u8>,
 ) -> Result<(), SnapshotError> {
+    let start = out.len();
     let mut base = base_ids.chunks_exact(4);
     let gone = bits.take_class(COUNT_WIDTHS)? as usize;
     if gone > base.len() {
@@ -118,14 +119,31 @@ fn take_rows(
     if new > ACTORS_MAX {
         return Err(SnapshotError::Rows);
     }
-    let mut next = base_next;
+    if new == 0 {
+        return Ok(());
+    }
+    let mut next = if bits.take_bit()? { FIRST_ID } else { base_next };
+    let kept = out.len();
     for _ in 0..new {
         let gap = bits.take_class(COUNT_WIDTHS)? as u32;
         let id = next.checked_add(gap).ok_or(SnapshotError::Rows)?;
         next = id.checked_add(1).ok_or(SnapshotError::Rows)?;
         out.extend_from_slice(&id.to_le_bytes());
     }
+    merge(&mut out[start..], kept - start);
     Ok(())
+}
+
+/// Brings two ascending runs of ids, of which the second begins at byte `middle`, into one order.
+fn merge(ids: &mut [u8], middle: usize) {
+    let (ids, _) = ids.as_chunks_mut::<4>();
+    let number = |id: &[u8; 4]| u32::from_le_bytes(*id);
+    let middle = middle / 4;
+    let sorted = middle == 0 || number(&ids[middle - 1]) < number(&ids[middle]);
+    if !sorted {
+        // In place and without a buffer; equal ids stay and are refused with the whole state.
+        ids.sort_unstable_by_key(number);
+    }
 }
 
 /// Writes one column to the end of `out`; the kind's ids lie in `out` at `ids`.
@@ -144,17 +162,15 @@ fn take_column(
         out.extend_from_slice(old);
         return Ok(());
     }
-    let mut base = base_ids.chunks_exact(4).zip(old.chunks_exact(column.size));
+    let mut base = base_ids.chunks_exact(4).zip(old.chunks_exact(column.size)).peekable();
     for id in ids.step_by(4) {
         let start = out.len();
         out.resize(start + column.size, 0);
         let (before, row) = out.split_at_mut(start);
-        let own = &before[id..id + 4];
-        for (base_id, base_row) in base.by_ref() {
-            if base_id == own {
-                row.copy_from_slice(base_row);
-                break;
-            }
+        let own = id_of(&before[id..]);
+        while base.next_if(|(base_id, _)| id_of(base_id) < own).is_some() {}
+        if let Some((_, base_row)) = base.next_if(|(base_id, _)| id_of(base_id) == own) {
+            row.copy_from_slice(base_row);
         }
         if bits.take_bit()? {
             take_row(bits, column, row)?;

@@ -1,7 +1,7 @@
 //! Writing a snapshot.
 
 use super::bits::BitWriter;
-use super::{COUNT_WIDTHS, DELTA_WIDTHS};
+use super::{COUNT_WIDTHS, DELTA_WIDTHS, FIRST_ID};
 use crate::registry::ColumnEntry;
 use crate::{Field, Registry, Save};
 
@@ -42,31 +42,37 @@ pub fn encode(registry: &Registry, now: &Save, baseline: Option<&Save>, out: &mu
 
 /// Says which rows of the baseline are gone and which ids are new.
 fn put_rows(bits: &mut BitWriter<'_>, ids: &[u8], base_ids: &[u8], base_next: u32) {
-    let gone = base_ids.chunks_exact(4).count() - kept_rows(ids, base_ids);
-    bits.put_class(gone as u64, COUNT_WIDTHS);
-    let mut kept = ids.chunks_exact(4).map(id).peekable();
-    let mut gap = 0_u64;
-    for base in base_ids.chunks_exact(4).map(id) {
-        if kept.peek() == Some(&base) {
-            kept.next();
-            gap += 1;
-        } else {
+    let kept = bases(ids, base_ids).flatten().count();
+    bits.put_class((base_ids.len() / 4 - kept) as u64, COUNT_WIDTHS);
+    let (mut next, mut gap) = (0, 0);
+    for base in bases(ids, base_ids).flatten().chain([base_ids.len() / 4]) {
+        for _ in next..base {
             bits.put_class(gap, COUNT_WIDTHS);
             gap = 0;
         }
+        (next, gap) = (base + 1, gap + 1);
     }
-    let mut last = base_next;
-    bits.put_class(kept.clone().count() as u64, COUNT_WIDTHS);
-    for id in kept {
-        bits.put_class(u64::from(id - last), COUNT_WIDTHS);
-        last = id + 1;
+    let new = ids.chunks_exact(4).map(id).zip(bases(ids, base_ids)).filter(|(_, base)| base.is_none());
+    let mut new = new.map(|(id, _)| id).peekable();
+    bits.put_class((ids.len() / 4 - kept) as u64, COUNT_WIDTHS);
+    if let Some(&first) = new.peek() {
+        let below = first < base_next;
+        bits.put(u64::from(below), 1);
+        let mut next = if below { FIRST_ID } else { base_next };
+        for id in new {
+            bits.put_class(u64::from(id - next), COUNT_WIDTHS);
+            next = id + 1;
+        }
     }
 }
 
-/// How many rows of the baseline are still there.
-fn kept_rows(ids: &[u8], base_ids: &[u8]) -> usize {
-    let mut kept = ids.chunks_exact(4).map(id).peekable();
-    base_ids.chunks_exact(4).map(id).filter(|base| kept.next_if_eq(base).is_some()).count()
+/// For each row its place in the baseline, if it was there. Both lists ascend.
+fn bases(ids: &[u8], base_ids: &[u8]) -> impl Iterator<Item = Option<usize>> {
+    let mut base = base_ids.chunks_exact(4).map(id).enumerate().peekable();
+    ids.chunks_exact(4).map(id).map(move |own| {
+        while base.next_if(|(_, base)| *base < own).is_some() {}
+        base.next_if(|(_, base)| *base == own).map(|(place, _)| place)
+    })
 }
 
 fn put_column(
@@ -81,10 +87,9 @@ fn put_column(
     }
     bits.put(1, 1);
     let zero = [0_u8; ZERO_BYTES];
-    let mut base = base_ids.as_chunks::<4>().0.iter().zip(old.chunks_exact(column.size));
-    for (row, own) in new.chunks_exact(column.size).zip(ids.as_chunks::<4>().0) {
-        match base.by_ref().find(|(id, _)| *id == own) {
-            Some((_, base)) => put_row(bits, column, row, base),
+    for (row, base) in new.chunks_exact(column.size).zip(bases(ids, base_ids)) {
+        match base {
+            Some(place) => put_row(bits, column, row, &old[place * column.size..][..column.size]),
             None if column.size <= ZERO_BYTES => put_row(bits, column, row, &zero[..column.size]),
             None => put_row(bits, column, row, &vec![0; column.size]),
         }

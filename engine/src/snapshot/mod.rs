@@ -9,7 +9,8 @@
 //! for each kind, in order of registration:
 //!   not for singletons:
 //!     gone rows: count, then for each the gap to the gone row before it (in rows of the baseline)
-//!     new rows: count, then for each the gap to the id before it (first: to the baseline's id counter)
+//!     new rows: count; if there are any, 1 bit: the first new id lies below the baseline's id counter; then for each
+//!       the gap from the id after the new one before it (first: from id 1, or from the baseline's id counter)
 //!   for each record of the kind:
 //!     1 bit: some row differs from its base; if so, for each row
 //!       1 bit: the row differs; if so, for each element of each field
@@ -18,8 +19,9 @@
 //! difference: 2 bits of width class (6, 10, 16 bits, all of the element), then the difference, zigzag
 //! ```
 //!
-//! A row's base is its row in the baseline; a new row's base is all zero. Ids only grow, so the rows that are left
-//! come first and the new ones after them, and no row needs to say which it is.
+//! A row's base is its row in the baseline; a new row's base is all zero. Rows stand in the order of their ids, so that
+//! no row needs to say which it is. New actors have ids from the baseline's counter on; rows that come back into a view
+//! have older ones.
 
 mod bits;
 mod decode;
@@ -30,6 +32,9 @@ pub use encode::encode;
 
 /// The view that sees everything.
 pub const VIEW_FULL: u16 = 0;
+
+/// The lowest id that an actor has.
+const FIRST_ID: u32 = 1;
 
 /// Width classes of counts and gaps, in bits.
 const COUNT_WIDTHS: [u32; 4] = [4, 8, 16, 32];

@@ -100,6 +100,101 @@ fn every_snapshot_equals_the_state_against_every_baseline() {
     }
 }
 
+/// The state with some of its rows alone, as a view that sees no more.
+fn select(registry: &Registry, save: &Save, next_actor: u32, mut sees: impl FnMut(u32) -> bool) -> Save {
+    let mut view = save.clone();
+    view.next_actor = next_actor;
+    view.counts.clear();
+    view.bytes.clear();
+    let mut columns = save.columns(registry);
+    for kind in registry.kinds() {
+        let mut seen: Vec<bool> = Vec::new();
+        for (index, column) in columns.by_ref().take(kind.columns.len()).enumerate() {
+            let rows = column.bytes.chunks_exact(column.entry.size);
+            if index == 0 {
+                seen.extend(rows.clone().map(|id| kind.singleton || sees(crate::save::id_of(id).0)));
+            }
+            rows.zip(&seen).filter(|(_, seen)| **seen).for_each(|(row, _)| view.bytes.extend_from_slice(row));
+        }
+        view.counts.push(seen.iter().filter(|seen| **seen).count() as u32);
+    }
+    drop(columns);
+    view.rehash(registry);
+    view
+}
+
+#[test]
+fn rows_that_come_back_into_a_view_find_their_place() {
+    let seed = seed();
+    eprintln!("SEED={seed}");
+    let mut rng = crate::rng::Rng::new(seed, 2, 0, 0);
+    let mut world = World::new(Registry::of::<Zoo>().unwrap());
+    let mut changes = crate::Changes::new(world.registry());
+    let mut views: Vec<Save> = Vec::new();
+    let (mut bytes, mut decoded, mut returned) = (Vec::new(), Save::default(), 0);
+    for _ in 0..150 {
+        stir(&mut world, &mut changes, &mut rng);
+        let mut now = Save::default();
+        now.take(&world, &Hashes::default());
+        // What a view counts: all actors there were, or those that it saw.
+        let counted = rng.below(2) == 0;
+        let share = rng.below(5);
+        let mut view = select(world.registry(), &now, now.next_actor, |_| rng.below(4) < share);
+        if counted {
+            let newest = view.columns(world.registry()).filter(|column| column.entry.record == "ActorId");
+            let newest =
+                newest.flat_map(|column| column.bytes.chunks_exact(4)).map(|id| crate::save::id_of(id).0);
+            let before = views.iter().map(|view| view.next_actor).max();
+            view.next_actor = newest.map(|id| id + 1).chain(before).max().unwrap_or(1);
+            view.rehash(world.registry());
+        }
+        for baseline in views.iter().rev().take(6).map(Some).chain([None]) {
+            bytes.clear();
+            encode(world.registry(), &view, baseline, &mut bytes);
+            decode(world.registry(), view.tick, baseline, &bytes, &mut decoded).unwrap();
+            assert_eq!(decoded, view);
+            returned += usize::from(baseline.is_some_and(|baseline| baseline.counts < view.counts));
+        }
+        views.push(view);
+    }
+    assert!(returned > 50, "{returned}");
+}
+
+#[test]
+fn an_id_that_comes_twice_is_refused() {
+    let mut world = World::new(Registry::of::<Zoo>().unwrap());
+    let mut changes = crate::Changes::new(world.registry());
+    for _ in 0..3 {
+        changes.spawn(ActorId::NONE, Stone::default());
+    }
+    world.apply(&mut changes);
+    let (mut base, mut decoded) = (Save::default(), Save::default());
+    base.take(&world, &Hashes::default());
+    let mut judge = |new: u64| {
+        let mut bytes = Vec::new();
+        let mut bits = bits::BitWriter::new(&mut bytes);
+        bits.put(4, 32);
+        // None gone, one new, below the counter.
+        for count in [0, 1] {
+            bits.put_class(count, COUNT_WIDTHS);
+        }
+        bits.put(1, 1);
+        bits.put_class(new - 1, COUNT_WIDTHS);
+        // Places differ, and in no row; of the other kind there is no row, and the singleton is as it was.
+        bits.put(1, 5);
+        for count in [0, 0] {
+            bits.put_class(count, COUNT_WIDTHS);
+        }
+        bits.put(0, 3);
+        bits.finish();
+        decode(world.registry(), Tick(9), Some(&base), &bytes, &mut decoded)
+    };
+    for id in 1..=3 {
+        assert_eq!(judge(id), Err(SnapshotError::State(crate::SaveError::Ids { kind: "Stone" })), "{id}");
+    }
+    assert_eq!(judge(4), Err(SnapshotError::State(crate::SaveError::Ids { kind: "Stone" })));
+}
+
 #[test]
 fn hostile_snapshots_are_refused_or_a_sound_state() {
     let seed = seed();
