@@ -1,4 +1,4 @@
-//! A UDP socket that is read in batches (recvmmsg where there is one).
+//! A UDP socket that is read and written in batches (recvmmsg and sendmmsg where there are such).
 
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::SocketAddr;
@@ -8,7 +8,9 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// Datagrams in one call at most.
+use super::send_batch::SendBatch;
+
+/// Datagrams that are read in one call at most.
 pub(super) const BATCH_MAX: usize = 32;
 
 /// The kernel may hand over a train of datagrams of one sender as one (GRO): each buffer takes the longest train.
@@ -25,9 +27,8 @@ pub(super) struct BatchSocket {
     state: UdpSocketState,
     buffers: Vec<u8>,
     batch: usize,
-    /// A datagram that the kernel had no room for, and where it goes.
-    stuck: Option<SocketAddr>,
-    out: Vec<u8>,
+    /// What goes next, and what the kernel had no room for.
+    outgoing: SendBatch,
 }
 
 impl BatchSocket {
@@ -40,7 +41,13 @@ impl BatchSocket {
         let _ = kernel.set_recv_buffer_size(KERNEL_BUFFER);
         let _ = kernel.set_send_buffer_size(KERNEL_BUFFER);
         let batch = batch.clamp(1, BATCH_MAX);
-        Ok(Self { socket, state, buffers: vec![0; BUFFER_LEN * batch], batch, stuck: None, out: Vec::new() })
+        Ok(Self {
+            socket,
+            state,
+            buffers: vec![0; BUFFER_LEN * batch],
+            batch,
+            outgoing: SendBatch::default(),
+        })
     }
 
     pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
@@ -51,9 +58,9 @@ impl BatchSocket {
         self.socket.readable().await
     }
 
-    /// Whether a datagram waits for room in the kernel.
+    /// Whether datagrams wait for room in the kernel.
     pub(super) fn is_stuck(&self) -> bool {
-        self.stuck.is_some()
+        !self.outgoing.is_empty()
     }
 
     /// Reads what is there and hands it over, datagram by datagram; gives how many.
@@ -103,19 +110,15 @@ impl BatchSocket {
     ) -> io::Result<usize> {
         let mut count = 0;
         loop {
-            let to = match self.stuck.take() {
-                Some(to) => to,
-                None => match next(&mut self.out) {
-                    Some(to) => to,
-                    None => return Ok(count),
-                },
-            };
-            match self.socket.try_send_to(&self.out, to) {
-                Ok(_) => count += 1,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.stuck = Some(to);
-                    return Ok(count);
-                }
+            if self.outgoing.is_empty() {
+                self.outgoing.gather(&mut next);
+            }
+            if self.outgoing.is_empty() {
+                return Ok(count);
+            }
+            match self.outgoing.send(&self.socket) {
+                Ok(sent) => count += sent,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(count),
                 // A datagram that cannot go is a datagram lost; the lanes are made for that.
                 Err(_) => {}
             }
@@ -132,4 +135,56 @@ fn is_of_the_peer(kind: ErrorKind) -> bool {
             | ErrorKind::NetworkUnreachable
             | ErrorKind::Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::send_batch::SEND_MAX;
+    use super::*;
+
+    /// More than two calls, the last one not full.
+    const COUNT: u32 = 2 * SEND_MAX as u32 + 7;
+
+    #[tokio::test]
+    async fn real_socket_datagrams_of_many_calls_arrive_in_order_but_for_those_that_cannot_go() {
+        let home = "127.0.0.1:0".parse().unwrap();
+        let mut from = BatchSocket::bind(home, 1).await.unwrap();
+        let mut to =
+            [BatchSocket::bind(home, BATCH_MAX).await.unwrap(), BatchSocket::bind(home, 1).await.unwrap()];
+        let addresses = to.each_ref().map(|socket| socket.local_address().unwrap());
+        // The first of a call, one within, the last of all, and the whole of what is left after them.
+        let impossible = [0, SEND_MAX as u32 / 2, SEND_MAX as u32 + 1, COUNT - 1];
+        for round in 1..=2 {
+            let mut next = 0..COUNT;
+            let mut write = |out: &mut Vec<u8>| {
+                let number = next.next()?;
+                out.clear();
+                out.extend_from_slice(&number.to_le_bytes());
+                // Nothing can be sent to port 0.
+                let address = addresses[number as usize % 2];
+                Some(if impossible.contains(&number) { (address.ip(), 0).into() } else { address })
+            };
+            let mut sent = 0;
+            while sent < COUNT as usize - impossible.len() {
+                sent += from.flush(&mut write).unwrap();
+                // The runtime learns meanwhile that the socket takes more.
+                tokio::task::yield_now().await;
+            }
+            for (parity, socket) in to.iter_mut().enumerate() {
+                let expected = (0..COUNT).filter(|number| *number as usize % 2 == parity);
+                let expected: Vec<_> = expected.filter(|number| !impossible.contains(number)).collect();
+                let mut came = Vec::new();
+                while came.len() < expected.len() {
+                    let waiting = tokio::time::timeout(Duration::from_secs(30), socket.readable()).await;
+                    waiting.expect("what is missing comes").unwrap();
+                    let take = |_, bytes: &mut [u8]| came.push(u32::from_le_bytes(bytes.try_into().unwrap()));
+                    socket.drain(take).unwrap();
+                }
+                assert_eq!(came, expected, "round {round}");
+            }
+            assert!(!from.is_stuck());
+        }
+    }
 }

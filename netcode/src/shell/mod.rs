@@ -6,6 +6,7 @@ mod batch;
 mod carry;
 mod client;
 mod clock;
+mod send_batch;
 mod server;
 mod streams;
 mod websocket;
