@@ -2,8 +2,12 @@
 
 use crate::rng::Rng;
 use crate::screen::{Canvas, Ink, Keys};
+use crate::snapshot::VIEW_FULL;
 use crate::spec::{BattleSpec, Terms};
-use crate::{Battle, Record, Registry, Schedule, Seat, Stage, StateHash, TEAMS_MAX, Team, TickRecord, World};
+use crate::{
+    ActorId, Battle, Record, Registry, Schedule, Seat, Sight, Stage, StateHash, TEAMS_MAX, Team, TickRecord,
+    World,
+};
 
 /// A game: what is state, what happens in a tick, what players may say.
 ///
@@ -81,6 +85,23 @@ pub trait Game: Sized + Send + 'static {
     /// a line.
     fn describe(_world: &World, _seat: Option<Seat>, _event: &Self::Event) -> Option<String> {
         None
+    }
+    /// The body that a seat has in this world, if it has one now: the seat always sees it, and alone knows its records
+    /// for the [`Owner`](crate::Audience::Owner).
+    fn puppet(_world: &World, _seat: Seat) -> Option<ActorId> {
+        None
+    }
+    /// Which view of the battle a seat gets, or who looks on: those of one number see the same and share what is sent.
+    /// [`VIEW_FULL`](crate::snapshot::VIEW_FULL) shows everything and is what all have unless the game says otherwise. A
+    /// battle with any other view gives no frame feed, since who computes it knows it all. Fixed for the whole battle.
+    fn view(_spec: &BattleSpec<Self>, _seat: Option<Seat>) -> u16 {
+        VIEW_FULL
+    }
+    /// Marks what a view other than the full one sees in this tick; unless the game says otherwise, all actors. What is
+    /// not marked is not sent, and a bot, [`steer`](Self::steer) and [`picture`](Self::picture) get a world without it.
+    /// A node asks once a tick for each view that somebody has; it is no part of the rules and changes no state.
+    fn sight(_world: &World, _view: u16, sight: &mut Sight<'_>) {
+        sight.see_all();
     }
     /// How the battle ended, once it has; asked after every tick. Must be `Some` at `terms.ticks_max`.
     fn outcome(world: &World, terms: &Terms) -> Option<Outcome>;

@@ -114,6 +114,7 @@
 //! | [`kit`] | motion, flyers, hits, life, cooldowns, timers, scripted players: take what fits |
 //! | [`BattleSpec`], [`TickRecord`], [`Battle`] | what a battle starts from, what each tick gets, and the battle itself |
 //! | [`Save`], [`snapshot`], [`encode_keyframe`] | a state in memory, as a difference on the wire, as bytes on their own |
+//! | [`Sight`], [`Audience`], [`Lookout`] | what a seat may see of a battle that is not shown whole |
 //! | [`StateHash`], [`Hashes`], [`Divergence`] | whether two states are the same, and the first place where they are not |
 //! | [`screen`] | a canvas of characters and held keys, for a game that is drawn and steered in a terminal |
 //! | [`testing`] | what a game tests itself with, a line each |
@@ -171,6 +172,7 @@ mod save;
 mod schedule;
 pub mod screen;
 mod seat;
+mod sight;
 pub mod skirmish;
 pub mod snapshot;
 pub mod space;
@@ -192,10 +194,11 @@ pub use kind::Kind;
 #[doc(hidden)]
 pub use kind::Mark;
 pub use record::{Field, FieldKind, FieldType, Record, RecordError, snap};
-pub use registry::{ColumnEntry, KINDS_MAX, KindEntry, Registry, RegistryColumns, RegistryError};
+pub use registry::{Audience, ColumnEntry, KINDS_MAX, KindEntry, Registry, RegistryColumns, RegistryError};
 pub use save::{Save, SaveError};
 pub use schedule::{Schedule, Stage, StageError, Step};
 pub use seat::{Roster, RosterSeat, SEATS_MAX, Seat, SeatRole, TEAMS_MAX, Team};
+pub use sight::{Lookout, NotOwn, Seen, Sight, view_hash};
 pub use spec::{BattleSpec, SpecError, TICKS_MAX, Terms};
 pub use tick::{Tick, TickRate};
 pub use world::{Column, ColumnMut, Rows, RowsMut, SingletonMut, SingletonRef, World, WorldMut};

@@ -20,6 +20,18 @@ pub struct Registry {
     problems: Vec<RegistryError>,
 }
 
+/// Who may know a record of an actor, where a battle is not shown whole ([`Game::view`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever sees the actor.
+    #[default]
+    Everybody,
+    /// The seat whose body it is ([`Game::puppet`]): how many shots are left.
+    Owner,
+    /// No client: where everybody was some ticks ago.
+    Nobody,
+}
+
 /// A mistake in [`Game::components`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
@@ -34,6 +46,14 @@ pub enum RegistryError {
     /// A kind has two columns of one record.
     #[error("kind {kind} has two fields of record {record}: declare a record of its own for one of them")]
     RecordTwice {
+        /// The kind's name.
+        kind: &'static str,
+        /// The record's name.
+        record: &'static str,
+    },
+    /// An audience is named for a record that is not registered, or not yet.
+    #[error("{kind} has no record {record} to name an audience for: register the kind first")]
+    Audience {
         /// The kind's name.
         kind: &'static str,
         /// The record's name.
@@ -72,6 +92,8 @@ pub struct ColumnEntry {
     pub(crate) fields: &'static [Field],
     /// Bytes of one row.
     pub(crate) size: usize,
+    /// Who may know it.
+    pub(crate) audience: Audience,
     pub(crate) ops: ColumnOps,
 }
 
@@ -140,6 +162,30 @@ impl Registry {
         self
     }
 
+    /// Says who may know a record of a kind that is registered already; unless said, everybody who sees the actor. Only
+    /// views other than the full one are held to it.
+    pub fn shown_to<K: Kind, T: Record>(&mut self, audience: Audience) -> &mut Self {
+        let kind = self.kinds.iter_mut().find(|kind| kind.type_id == TypeId::of::<K>());
+        let columns = kind.map_or(&mut [][..], |kind| &mut kind.columns[1..]);
+        match columns.iter_mut().find(|column| column.type_id == TypeId::of::<T>()) {
+            Some(column) => column.audience = audience,
+            None => self.problems.push(RegistryError::Audience { kind: K::NAME, record: T::NAME }),
+        }
+        self
+    }
+
+    /// Registers a singleton that is shown in no view but the full one.
+    pub fn hidden_singleton<T: Record>(&mut self) -> &mut Self {
+        self.add::<Single<T>>(true);
+        self.shown_to::<Single<T>, T>(Audience::Nobody)
+    }
+
+    /// Whether some record is for its owner alone.
+    #[must_use]
+    pub fn has_private(&self) -> bool {
+        self.kinds.iter().any(|kind| kind.columns.iter().any(|column| column.audience == Audience::Owner))
+    }
+
     /// The kinds and singletons, in order of registration.
     #[must_use]
     pub fn kinds(&self) -> &[KindEntry] {
@@ -162,6 +208,11 @@ impl Registry {
             text.push_str(&format!("{} {}\n", if kind.singleton { "singleton" } else { "kind" }, kind.name));
             for column in &kind.columns {
                 describe(&mut text, column.record, column.fields);
+            }
+        }
+        for kind in &self.kinds {
+            for column in kind.columns.iter().filter(|column| column.audience != Audience::Everybody) {
+                text.push_str(&format!("audience {} {} {:?}\n", kind.name, column.record, column.audience));
             }
         }
         describe(&mut text, "input", G::Input::FIELDS);
@@ -264,6 +315,12 @@ impl ColumnEntry {
         self.fields
     }
 
+    /// Who may know the record.
+    #[must_use]
+    pub fn audience(&self) -> Audience {
+        self.audience
+    }
+
     /// Whether the record has a float.
     pub(crate) fn has_floats(&self) -> bool {
         has_floats(self.fields)
@@ -285,6 +342,7 @@ impl ColumnEntry {
             type_id: TypeId::of::<T>(),
             fields,
             size: size_of::<T>(),
+            audience: Audience::Everybody,
             ops: ColumnOps {
                 show: |archetype, rows, see| see(bytemuck::cast_slice(&read::<T>(archetype)[..rows])),
                 load: |archetype, bytes| {

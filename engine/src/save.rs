@@ -116,6 +116,12 @@ impl Save {
         crate::desync::first_divergence(registry, self, other)
     }
 
+    /// Forgets the state; the buffers are kept.
+    pub fn clear(&mut self) {
+        self.counts.clear();
+        self.bytes.clear();
+    }
+
     pub(crate) fn take(&mut self, world: &World, hashes: &Hashes) {
         self.hashes.clone_from(hashes);
         self.tick = world.tick;
@@ -186,8 +192,8 @@ impl Save {
         Ok(save)
     }
 
-    /// Hashes the state anew after it was written to.
-    pub(crate) fn rehash(&mut self, registry: &Registry) {
+    /// Hashes the state anew after it was written to. Costs a read of all columns.
+    pub fn rehash(&mut self, registry: &Registry) {
         let mut hashes = std::mem::take(&mut self.hashes);
         hashes.begin(self.tick, self.next_actor);
         let mut columns = self.columns(registry);

@@ -9,6 +9,7 @@
 //! All numbers little-endian.
 
 use crate::bytes::{Bytes, Short};
+use crate::snapshot::VIEW_FULL;
 use crate::{Game, Record, RecordError, Roster, RosterSeat, SEATS_MAX, SeatRole, TEAMS_MAX, Team, TickRate};
 
 /// What all games have in common.
@@ -91,6 +92,20 @@ impl<G: Game> BattleSpec<G> {
         let ticks_max = mode.seconds.saturating_mul(u32::from(rate.hz())).clamp(1, TICKS_MAX);
         let roster = Roster::bots(mode.teams, mode.seats_per_team);
         Self { terms: Terms { seed, rate, ticks_max }, setup: mode.setup, roster }
+    }
+
+    /// Whether some seat gets another view than the full one: then nobody is told enough to compute the battle.
+    #[must_use]
+    pub fn hides(&self) -> bool {
+        self.roster.iter().any(|(seat, _)| G::view(self, Some(seat)) != VIEW_FULL)
+    }
+
+    /// The spec as clients are told it: without the seed if the battle [`hides`](Self::hides) something, for what was
+    /// drawn from it before the first tick would be known. Costs a copy.
+    #[must_use]
+    pub fn shown(&self) -> Self {
+        let seed = if self.hides() { 0 } else { self.terms.seed };
+        Self { terms: Terms { seed, ..self.terms }, ..self.clone() }
     }
 
     /// Checks every bound.

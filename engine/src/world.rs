@@ -131,6 +131,17 @@ impl World {
         kinds.filter(|(kind, _)| !kind.singleton).map(|(kind, rows)| (kind.name, rows.len()))
     }
 
+    /// The actors of a kind, ascending.
+    pub(crate) fn ids(&self, kind: usize) -> Column<'_, ActorId> {
+        Column { all: read(self.archetype(kind)), rows: self.kinds[kind].rows }
+    }
+
+    /// The kind and row of an actor, by binary search in each kind.
+    pub(crate) fn find(&self, actor: ActorId) -> Option<(usize, usize)> {
+        let kinds = self.registry.kinds().iter().enumerate().filter(|(_, kind)| !kind.singleton);
+        kinds.map(|(kind, _)| kind).find_map(|kind| Some((kind, self.ids(kind).binary_search(&actor).ok()?)))
+    }
+
     /// Where hecs keeps the columns of each kind, in order of registration.
     pub(crate) fn archetypes(&self) -> impl ExactSizeIterator<Item = &Archetype> {
         archetypes(&self.ecs)

@@ -9,6 +9,7 @@
 //! | [`life`] | health, death, return |
 //! | [`cooldown`] | when something may be done again |
 //! | [`timer`] | many timers per actor, cancelled by key or alone |
+//! | [`reach`] | what is near enough to be seen, without flicker at the edge |
 //! | [`ai`] | leading a shot, dodging one, steering round blocks |
 //!
 //! Lengths are metres, speeds metres per second, angles radians, times ticks. Nothing here allocates once its
@@ -21,4 +22,5 @@ pub mod flyer;
 pub mod impact;
 pub mod life;
 pub mod motion;
+pub mod reach;
 pub mod timer;
