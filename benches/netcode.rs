@@ -50,7 +50,14 @@ fn server() -> Server {
     let keys = vec![MasterKey::from_bytes(1, [3; 32]).battle_key(BATTLE)];
     server.host(
         BATTLE,
-        HostedBattle { keys, epoch: Epoch(1), protocol_hash: PROTOCOL, rate_hz: 30, math_hash: 0 },
+        HostedBattle {
+            keys,
+            epoch: Epoch(1),
+            protocol_hash: PROTOCOL,
+            rate_hz: 30,
+            math_hash: 0,
+            hides: false,
+        },
     );
     server
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
-use tiltyard_client::{BattleSession, Over, Pace, PlayerSettings, Report, SCRIPTS, script};
+use tiltyard_client::{BattleSession, Over, Pace, PlayerSettings, Report, SCRIPTS, may_hide, script};
 use tiltyard_engine::{Game, Outcome};
 use tiltyard_netcode::token::Role;
 use tiltyard_netcode::{Feed, Transport};
@@ -39,7 +39,7 @@ pub(crate) struct ConnectArgs {
     #[arg(long, value_name = "S")]
     seconds: Option<u32>,
     /// The feed; mixed counts as snapshot, as there is one player only [default: snapshot; by keyboard frame, which
-    /// tells events]
+    /// tells events, where the game hides nothing]
     #[arg(long, value_enum)]
     feed: Option<FeedName>,
     /// How messages travel
@@ -62,7 +62,7 @@ impl ConnectArgs {
         let feed = match self.feed {
             Some(FeedName::Frame) => Feed::Frame,
             Some(FeedName::Snapshot | FeedName::Mixed) => Feed::Snapshot,
-            None if self.interactive => Feed::Frame,
+            None if self.interactive && !may_hide::<G>() => Feed::Frame,
             None => Feed::Snapshot,
         };
         let pace = if self.interactive { Pace::Prompt } else { PlayerSettings::default().pace };

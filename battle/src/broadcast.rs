@@ -1,10 +1,11 @@
 //! Broadcast: what each client is told after a tick, on the feed it takes.
 //!
 //! Frame feed: the records of all ticks that the client has not acknowledged, with the newest state hash. Snapshot
-//! feed: the newest state against the newest baseline that the client acknowledged. Who is too far behind, or asks,
+//! feed: what the client's view sees of the newest state, against the newest baseline that it acknowledged. Who is too far behind, or asks,
 //! gets a keyframe on the reliable lane.
 
-use tiltyard_engine::{Battle, Game, Record, Save, Seat, Tick, TickRecord, encode_keyframe, snapshot};
+use tiltyard_engine::snapshot::VIEW_FULL;
+use tiltyard_engine::{Battle, Game, Record, Save, Seat, Tick, TickRecord, encode_keyframe};
 use tiltyard_netcode::message::{End, FRAME_RUN_MAX, Frame, InputReport, Keyframe, Snapshot, Start};
 use tiltyard_netcode::{ConnectionId, Epoch, Feed};
 
@@ -62,11 +63,17 @@ pub(crate) struct Broadcast {
 }
 
 impl Broadcast {
-    /// Nothing was said yet. `spec` is what every client of the battle's `seats` is told first.
+    /// Nothing was said yet.
     #[must_use]
-    pub(crate) fn new(epoch: Epoch, spec: Vec<u8>, seats: usize) -> Self {
-        let (log, snapshots) = (FrameLog::new(seats), Snapshots::default());
+    pub(crate) fn new<G: Game>(epoch: Epoch, battle: &Battle<G>) -> Self {
+        let (spec, snapshots) = (battle.spec().shown().encode(), Snapshots::new(battle));
+        let log = FrameLog::new(battle.spec().roster.len());
         Self { epoch, spec, log, snapshots, save: Save::default(), message: Vec::new() }
+    }
+
+    /// How many snapshots were made, and how many bodies were encoded for them.
+    pub(crate) fn snapshots_and_bodies(&self) -> (u64, u64) {
+        (self.snapshots.shown, self.snapshots.encoded)
     }
 
     /// Adds the newest tick's record to the log and returns its bytes.
@@ -122,7 +129,7 @@ impl Broadcast {
                     if !std::mem::replace(&mut taken, true) {
                         self.snapshots.take(battle);
                     }
-                    self.snapshot(battle, client, report);
+                    self.snapshot(battle, seat, client, report);
                     out.push(client.connection, way, &self.message);
                 }
                 Feed::Frame => match self.next_for(client, rate.hz(), way) {
@@ -141,26 +148,37 @@ impl Broadcast {
     pub(crate) fn end(&mut self, end: &RoomEnd, seats: &mut Seats, out: &mut Outgoing) {
         let outcome = end.outcome.map(|outcome| outcome.to_bytes());
         let outcome = outcome.as_ref().map_or(&[][..], |bytes| bytes);
-        End { epoch: self.epoch, tick: end.tick.0, state_hash: end.final_hash.0, outcome }
-            .encode(&mut self.message);
         for (_, client) in seats.clients() {
+            // The whole state's hash would tell something of what a view hides.
+            let state_hash = match (client.view, client.told) {
+                (VIEW_FULL, _) => end.final_hash.0,
+                (_, (tick, hash)) if tick == end.tick => hash.0,
+                _ => 0,
+            };
+            End { epoch: self.epoch, tick: end.tick.0, state_hash, outcome }.encode(&mut self.message);
             out.push(client.connection, Way::Reliable, &self.message);
         }
     }
 
     /// Writes the snapshot for a client.
-    fn snapshot<G: Game>(&mut self, battle: &Battle<G>, client: &Client, report: InputReport) {
-        let (baseline, shared) = self.snapshots.body(battle, client.snapshot_acknowledged);
+    fn snapshot<G: Game>(
+        &mut self,
+        battle: &Battle<G>,
+        seat: Option<Seat>,
+        client: &mut Client,
+        report: InputReport,
+    ) {
+        let shown = self.snapshots.show(battle, seat, client.view, client.snapshot_acknowledged);
+        client.told = (battle.tick(), shown.hash);
         let snapshot = Snapshot {
             epoch: self.epoch,
             tick: battle.tick().0,
-            baseline: baseline.map(|tick| tick.0),
-            view: u32::from(snapshot::VIEW_FULL),
-            view_hash: battle.state_hash().0,
+            baseline: shown.baseline.map(|tick| tick.0),
+            view: u32::from(client.view),
+            view_hash: shown.hash.0,
             report,
-            shared,
-            // The full view leaves nothing that one seat alone may know.
-            private: &[],
+            shared: shown.shared,
+            private: shown.private,
         };
         snapshot.encode(&mut self.message);
     }

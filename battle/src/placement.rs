@@ -298,6 +298,7 @@ impl<G: Game> Placement<G> {
             protocol_hash: self.protocol_hash,
             rate_hz: reservation.rate_hz,
             math_hash: math::self_test_hash(),
+            hides: room.hides(),
         };
         let seats = reservation.seats.len() as u32;
         let outbox = self.outbox.clone();

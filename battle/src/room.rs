@@ -9,9 +9,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tiltyard_engine::screen::Canvas;
+use tiltyard_engine::snapshot::VIEW_FULL;
 use tiltyard_engine::{Battle, BattleSpec, Game, Outcome, Seat, StateHash, Tick, TickRecord};
 use tiltyard_netcode::message::{Ask, ToServer};
-use tiltyard_netcode::{BattleId, ConnectionId, Epoch};
+use tiltyard_netcode::{BattleId, ConnectionId, Epoch, Feed};
 use tiltyard_replay::{Ended, encode_picture};
 use tracing::{Span, info_span, warn};
 
@@ -72,6 +73,10 @@ crate::tally::tally! {
         dropped_ms,
         /// Reports of clients whose state differed.
         desyncs,
+        /// Snapshots that were sent.
+        snapshots,
+        /// Bodies that were encoded for them: clients of one view that acknowledged the same tick share one.
+        bodies,
     }
 }
 
@@ -102,8 +107,6 @@ pub struct Room<G: Game> {
     epoch: Epoch,
     settings: RoomSettings,
     phase: Phase,
-    /// The first tick is not made earlier.
-    not_before_us: u64,
     pub(crate) seats: Seats,
     intake: Intake<G::Input>,
     /// The record of the newest tick.
@@ -130,15 +133,14 @@ impl<G: Game> Room<G> {
     ) -> Result<Self, tiltyard_engine::StartError> {
         let seats = Seats::new(&spec.roster);
         let count = spec.roster.len();
-        let broadcast = Broadcast::new(epoch, spec.encode(), count);
         let battle = Battle::new(spec)?;
+        let broadcast = Broadcast::new(epoch, &battle);
         Ok(Self {
             battle,
             id,
             epoch,
             settings,
             phase: Phase::Waiting { until_us: u64::MAX },
-            not_before_us: 0,
             seats,
             intake: Intake::new(count),
             newest: TickRecord::neutral(Tick::ZERO, count),
@@ -170,19 +172,6 @@ impl<G: Game> Room<G> {
     pub fn open(&mut self, now_us: u64) {
         if let Phase::Waiting { until_us } = &mut self.phase {
             *until_us = now_us + u64::from(self.settings.wait_ms) * 1000;
-        }
-    }
-
-    /// Keeps the first tick from being made before `start_us`. Does nothing once the battle runs.
-    pub(crate) fn begin_not_before(&mut self, start_us: u64) {
-        self.not_before_us = start_us;
-    }
-
-    /// When the next tick is due of a battle that runs, in microseconds.
-    pub(crate) fn next_tick_us(&self) -> Option<u64> {
-        match &self.phase {
-            Phase::Running(pacer) => Some(pacer.next_us()),
-            Phase::Waiting { .. } | Phase::Over => None,
         }
     }
 
@@ -219,13 +208,15 @@ impl<G: Game> Room<G> {
     /// What was counted so far.
     #[must_use]
     pub fn counters(&self) -> RoomCounters {
+        let (snapshots, bodies) = self.broadcast.snapshots_and_bodies();
+        let counters = RoomCounters { snapshots, bodies, ..self.counters };
         match &self.phase {
             Phase::Running(pacer) => RoomCounters {
                 late_ticks: pacer.late_ticks(),
                 dropped_ms: pacer.dropped_us() / 1000,
-                ..self.counters
+                ..counters
             },
-            Phase::Waiting { .. } | Phase::Over => self.counters,
+            Phase::Waiting { .. } | Phase::Over => counters,
         }
     }
 
@@ -246,11 +237,12 @@ impl<G: Game> Room<G> {
     }
 
     /// A client takes its seat: it is told what the battle started from and, for the frame feed, where it stands.
-    /// Returns false if no player may sit there.
+    /// Returns false if no player may sit there, or the feed would tell what the battle hides.
     pub fn join(&mut self, seat: Seat, mut client: Client, now_us: u64, out: &mut Outgoing) -> bool {
-        if !self.seats.is_for_player(seat) {
+        if !self.seats.is_for_player(seat) || !self.may_take(client.feed) {
             return false;
         }
+        client.view = G::view(self.battle.spec(), Some(seat));
         self.broadcast.welcome(&self.battle, &self.newest, &mut client, out);
         self.seats.join(seat, client);
         if let Phase::Waiting { until_us } = &mut self.phase
@@ -263,12 +255,24 @@ impl<G: Game> Room<G> {
 
     /// A client looks on, from where the battle is, without a seat. Returns false if nobody more may.
     pub fn watch(&mut self, mut client: Client, out: &mut Outgoing) -> bool {
-        if !self.seats.may_watch() {
+        if !self.seats.may_watch() || !self.may_take(client.feed) {
             return false;
         }
+        client.view = G::view(self.battle.spec(), None);
         self.broadcast.welcome(&self.battle, &self.newest, &mut client, out);
         self.seats.watch(client);
         true
+    }
+
+    /// Who takes the frame feed knows everything.
+    fn may_take(&self, feed: Feed) -> bool {
+        feed == Feed::Snapshot || !self.hides()
+    }
+
+    /// Whether some seat may not see all of the battle: nobody gets the frame feed.
+    #[must_use]
+    pub fn hides(&self) -> bool {
+        self.battle.spec().hides()
     }
 
     /// A spectator's connection is over.
@@ -312,14 +316,16 @@ impl<G: Game> Room<G> {
         }
     }
 
-    /// A client came to another state than we. Of each seat the first time is reported, as the next may follow from it.
+    /// A client came to another state than we. Of each seat the first time is reported, as the next may follow from it;
+    /// but not of a view that hides something, whose hashes no recording has.
     fn desync(&mut self, seat: Seat, tick: Tick, hash: StateHash, is_first: bool) {
         self.counters.desyncs += 1;
         if !is_first || tick > self.newest.tick {
             return;
         }
         self.span.in_scope(|| warn!(seat = seat.0, tick = tick.0, "a client's state differs from ours"));
-        if let Some(recording) = &mut self.recording {
+        let is_whole = G::view(self.battle.spec(), Some(seat)) == VIEW_FULL;
+        if let (Some(recording), true) = (&mut self.recording, is_whole) {
             recording.report(Mishap::Desync { seat, tick, hash });
         }
     }
@@ -360,8 +366,7 @@ impl<G: Game> Room<G> {
                 return Some(self.end(Ended::Abandoned, out));
             }
             let rate_hz = self.battle.spec().terms.rate.hz();
-            let start_us = now_us.max(self.not_before_us);
-            self.phase = Phase::Running(Pacer::new(rate_hz, start_us, self.settings.catch_up_max));
+            self.phase = Phase::Running(Pacer::new(rate_hz, now_us, self.settings.catch_up_max));
         }
         let Phase::Running(pacer) = &mut self.phase else { return None };
         let due = pacer.take_due(now_us);

@@ -1,6 +1,8 @@
 //! Seats: who sits where, who looks on, over which connection, and how far each client is.
 
-use tiltyard_engine::{COMMANDS_MAX, Command, Roster, SEATS_MAX, Seat, SeatRole, Tick};
+use tiltyard_engine::{
+    COMMANDS_MAX, Command, Roster, SEATS_MAX, Seat, SeatRole, StateHash, Tick, snapshot::VIEW_FULL,
+};
 use tiltyard_netcode::{ConnectionId, Feed};
 
 /// One client of a battle: its connection, its feed and how far it is.
@@ -10,6 +12,10 @@ pub struct Client {
     pub connection: ConnectionId,
     /// Which feed it takes.
     pub feed: Feed,
+    /// Which view of the battle it gets; the room decides.
+    pub(crate) view: u16,
+    /// The newest tick that it was told by a snapshot, with the hash of what it was shown.
+    pub(crate) told: (Tick, StateHash),
     /// The newest snapshot that it acknowledged.
     pub snapshot_acknowledged: Option<Tick>,
     /// The newest tick that it holds all frames up to, by keyframe or acknowledgement.
@@ -27,6 +33,8 @@ impl Client {
         Self {
             connection,
             feed,
+            view: VIEW_FULL,
+            told: (Tick::ZERO, StateHash::default()),
             snapshot_acknowledged: None,
             frames_held: Tick::ZERO,
             keyframe_sent: Tick::ZERO,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tiltyard_api::BattleOver;
-use tiltyard_engine::Game;
+use tiltyard_engine::{BattleSpec, Game};
 use tiltyard_netcode::link::{LinkConfig, Random};
 use tiltyard_netcode::{BattleId, CloseReason, DenyReason, Feed};
 use tokio::sync::watch;
@@ -34,7 +34,7 @@ pub enum FeedWish {
     Snapshot,
     /// Frames.
     Frame,
-    /// Snapshots on even seats, frames on odd ones.
+    /// Snapshots on even seats, frames on odd ones; snapshots alone of a game that [hides](may_hide) something.
     #[default]
     Mixed,
 }
@@ -42,14 +42,20 @@ pub enum FeedWish {
 impl FeedWish {
     /// The feed of a seat.
     #[must_use]
-    pub fn feed(self, seat: u16) -> Feed {
+    pub fn feed<G: Game>(self, seat: u16) -> Feed {
         match self {
             Self::Snapshot => Feed::Snapshot,
             Self::Frame => Feed::Frame,
-            Self::Mixed if seat.is_multiple_of(2) => Feed::Snapshot,
+            Self::Mixed if seat.is_multiple_of(2) || may_hide::<G>() => Feed::Snapshot,
             Self::Mixed => Feed::Frame,
         }
     }
+}
+
+/// Whether a mode of the game hides something from its players: such a battle gives no frame feed.
+#[must_use]
+pub fn may_hide<G: Game>() -> bool {
+    G::modes().iter().any(|mode| BattleSpec::<G>::bots(mode, 0).hides())
 }
 
 /// How a bot goes through the house.
@@ -245,7 +251,7 @@ impl<G: Game> BotPlayer<G> {
     ) -> Result<(), BotError> {
         for session in 1..=SESSIONS_MAX {
             let mut player = self.settings.player;
-            player.feed = self.settings.feed.feed(ticket.seat);
+            player.feed = self.settings.feed.feed::<G>(ticket.seat);
             let script = script::<G>(&self.settings.script).ok_or(BotError::NoSuchScript)?;
             let mut battle = BattleSession::<G>::connect(ticket.token_file.clone(), player, script).await?;
             if let Some((link, seed)) = self.settings.link {

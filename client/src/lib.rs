@@ -50,11 +50,11 @@ mod session;
 mod statistics;
 mod swarm;
 
-pub use bot::{BotError, BotPlayer, BotReport, BotSettings, FeedWish};
+pub use bot::{BotError, BotPlayer, BotReport, BotSettings, FeedWish, may_hide};
 pub use decisions::{LEAD_TICKS, LEAD_TICKS_MAX, Pace};
 pub use latencies::Latencies;
 pub use lobby::{BattleTicket, LobbyError, LobbySession, LobbySettings, TicketError};
-pub use mirror::{BASELINES_MAX, Mirror, MirrorError};
+pub use mirror::{BASELINES_MAX, Mirror, MirrorError, Shown};
 pub use pilot::{Pilot, PlayerSettings, client_config};
 pub use player::Player;
 pub use reader::{Ended, SeenDesync};

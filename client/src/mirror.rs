@@ -1,16 +1,16 @@
 //! The mirrored world: a client's copy of the battle, kept by either feed.
 //!
 //! With the frame feed the client runs the battle itself: confirmed inputs in, and the node's state hash must come
-//! out. With the snapshot feed the node's states come in, each against one the client has, and their view hash must
-//! come out. Either way a difference is a desync: it is counted, the newest one is kept with its address as far as
+//! out. With the snapshot feed the node's states come in, as far as the client's view goes, each against one the client
+//! has, and their view hash must come out. Either way a difference is a desync: it is counted, the newest one is kept with its address as far as
 //! it is known, and the client asks for a keyframe.
 
 use std::collections::VecDeque;
 
 use thiserror::Error;
 use tiltyard_engine::{
-    Battle, BattleSpec, Game, KeyframeError, Outcome, Save, SpecError, StartError, StateHash, Tick,
-    TickRecord, TickRecordError, World, decode_keyframe, snapshot,
+    Audience, Battle, BattleSpec, Game, KeyframeError, NotOwn, Outcome, Save, Seen, SpecError, StartError,
+    StateHash, Tick, TickRecord, TickRecordError, World, decode_keyframe, snapshot, view_hash,
 };
 
 /// How many states are kept as baselines of snapshots to come.
@@ -23,9 +23,40 @@ pub struct Mirror<G: Game> {
     record: TickRecord<G::Input>,
     /// The frame feed may go on from `record`; false until the first keyframe and after a desync.
     in_step: bool,
-    baselines: VecDeque<Save>,
-    spare: Vec<Save>,
+    /// The view that the baselines are of.
+    view: u16,
+    baselines: VecDeque<Baseline>,
+    spare: Vec<Baseline>,
+    /// A baseline with what is private in it, while the battle takes it over.
+    whole: Save,
+    /// The hash of the newest snapshot, if the state is one.
+    view_hash: Option<StateHash>,
     desyncs: u64,
+}
+
+/// A snapshot as it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// The tick that is shown.
+    pub tick: Tick,
+    /// The tick that it is against; nothing for a whole view.
+    pub baseline: Option<Tick>,
+    /// Which view it is of.
+    pub view: u16,
+    /// What all of the view are told.
+    pub shared: &'a [u8],
+    /// What the seat alone is told.
+    pub private: &'a [u8],
+    /// The hash of both.
+    pub hash: StateHash,
+}
+
+/// A state that snapshots to come may be against.
+#[derive(Debug, Default)]
+struct Baseline {
+    shared: Save,
+    /// Empty if nothing was private.
+    private: Save,
 }
 
 /// Why a message from the node changed nothing.
@@ -54,6 +85,9 @@ pub enum MirrorError {
     /// The snapshot is none of this battle.
     #[error("snapshot: {0}")]
     Snapshot(#[from] snapshot::SnapshotError),
+    /// The snapshot's private section is not of the view.
+    #[error("snapshot: {0}")]
+    Private(#[from] NotOwn),
     /// The snapshot's baseline is not kept any more, or never was.
     #[error("snapshot of tick {tick} against tick {baseline}, which is not here")]
     Baseline {
@@ -75,14 +109,28 @@ pub enum MirrorError {
 }
 
 impl<G: Game> Mirror<G> {
-    /// A mirror of the battle that starts from these spec bytes, before its first tick.
+    /// A mirror of the battle that starts from these spec bytes, before its first tick: without any actor, if the battle
+    /// hides something, as none is known then.
     ///
     /// # Errors
     /// If the bytes are no spec of this game.
     pub fn start(spec: &[u8]) -> Result<Self, MirrorError> {
-        let battle = Battle::new(BattleSpec::decode(spec)?)?;
+        let mut battle = Battle::new(BattleSpec::decode(spec)?)?;
         let record = TickRecord::neutral(Tick::ZERO, battle.spec().roster.len());
-        Ok(Self { battle, record, in_step: false, baselines: VecDeque::new(), spare: Vec::new(), desyncs: 0 })
+        if battle.spec().hides() {
+            clear(&mut battle);
+        }
+        Ok(Self {
+            battle,
+            record,
+            in_step: false,
+            view: snapshot::VIEW_FULL,
+            baselines: VecDeque::new(),
+            spare: Vec::new(),
+            whole: Save::default(),
+            view_hash: None,
+            desyncs: 0,
+        })
     }
 
     /// Forgets what the node said: the battle goes on as another copy, perhaps from an earlier tick. Frames need a
@@ -111,6 +159,7 @@ impl<G: Game> Mirror<G> {
             return Ok(false);
         }
         self.battle.restore(&save);
+        self.view_hash = None;
         self.record = record;
         self.in_step = true;
         Ok(true)
@@ -131,6 +180,7 @@ impl<G: Game> Mirror<G> {
             return Err(error.into());
         }
         let here = self.battle.step(&self.record);
+        self.view_hash = None;
         match hash {
             Some(node) if node != here => {
                 self.in_step = false;
@@ -140,37 +190,49 @@ impl<G: Game> Mirror<G> {
         }
     }
 
-    /// Takes a snapshot of the full view. Returns whether it is newer than what the mirror has; an older one is
-    /// ignored.
+    /// Takes a snapshot. Returns whether it is newer than what the mirror has; an older one is ignored.
     ///
     /// # Errors
     /// If the snapshot is damaged, its baseline is not here, or its hash differs from the node's.
-    pub fn snapshot(
-        &mut self,
-        tick: Tick,
-        baseline: Option<Tick>,
-        body: &[u8],
-        hash: StateHash,
-    ) -> Result<bool, MirrorError> {
-        if self.newest_snapshot().is_some_and(|newest| tick <= newest) {
+    pub fn snapshot(&mut self, shown: &Shown<'_>) -> Result<bool, MirrorError> {
+        if self.newest_snapshot().is_some_and(|newest| shown.tick <= newest) {
             return Ok(false);
         }
-        let base = match baseline {
+        let base = match shown.baseline {
             None => None,
             Some(wanted) => {
-                let missing = MirrorError::Baseline { tick: tick.0, baseline: wanted.0 };
-                Some(self.baselines.iter().find(|save| save.tick() == wanted).ok_or(missing)?)
+                let missing = MirrorError::Baseline { tick: shown.tick.0, baseline: wanted.0 };
+                let mut kept = self.baselines.iter().filter(|_| shown.view == self.view);
+                Some(kept.find(|kept| kept.shared.tick() == wanted).ok_or(missing)?)
             }
         };
-        let mut save = self.spare.pop().unwrap_or_default();
+        let mut new = self.spare.pop().unwrap_or_default();
         let registry = self.battle.world().registry();
-        snapshot::decode(registry, tick, base, body, &mut save)?;
-        let here = save.hashes().state();
-        if here != hash {
-            return Err(self.differs(tick, here, hash));
+        let shared = base.map(|base| &base.shared);
+        snapshot::decode(registry, shown.tick, shared, shown.shared, &mut new.shared)?;
+        new.private.clear();
+        let mut here = new.shared.hashes().state();
+        if !shown.private.is_empty() {
+            let private = base.map(|base| &base.private).filter(|private| !private.is_empty());
+            snapshot::decode(registry, shown.tick, private, shown.private, &mut new.private)?;
+            here = view_hash(here, Some(new.private.hashes().state()));
         }
-        self.battle.restore(&save);
-        self.baselines.push_back(save);
+        if here != shown.hash {
+            return Err(self.differs(shown.tick, here, shown.hash));
+        }
+        if new.private.is_empty() {
+            self.battle.restore(&new.shared);
+        } else {
+            self.whole.clone_from(&new.shared);
+            self.whole.add_private(registry, &new.private)?;
+            self.battle.restore(&self.whole);
+        }
+        self.view_hash = Some(here);
+        if shown.view != self.view {
+            self.view = shown.view;
+            self.spare.extend(self.baselines.drain(..));
+        }
+        self.baselines.push_back(new);
         if self.baselines.len() > BASELINES_MAX {
             self.spare.extend(self.baselines.pop_front());
         }
@@ -180,7 +242,7 @@ impl<G: Game> Mirror<G> {
     /// The newest snapshot that can be a baseline: what the client acknowledges.
     #[must_use]
     pub fn newest_snapshot(&self) -> Option<Tick> {
-        self.baselines.back().map(Save::tick)
+        self.baselines.back().map(|newest| newest.shared.tick())
     }
 
     /// The newest tick up to which the frame feed is whole here; nothing while a keyframe is needed.
@@ -195,10 +257,10 @@ impl<G: Game> Mirror<G> {
         self.battle.tick()
     }
 
-    /// The hash of the mirrored state.
+    /// The hash of the mirrored state: after a snapshot the view's.
     #[must_use]
     pub fn state_hash(&self) -> StateHash {
-        self.battle.state_hash()
+        self.view_hash.unwrap_or_else(|| self.battle.state_hash())
     }
 
     /// The mirrored state, to read.
@@ -229,4 +291,15 @@ impl<G: Game> Mirror<G> {
         self.desyncs += 1;
         MirrorError::Desync { tick: tick.0, here, node }
     }
+}
+
+/// Takes all actors out of a battle, and what is in hidden singletons.
+fn clear<G: Game>(battle: &mut Battle<G>) {
+    let (mut all, mut left, mut nobody) = (Save::default(), Save::default(), Seen::default());
+    battle.save(&mut all);
+    nobody.only(battle.world(), None);
+    let registry = battle.world().registry();
+    all.select(registry, &nobody, Audience::Everybody, &mut left);
+    left.rehash(registry);
+    battle.restore(&left);
 }

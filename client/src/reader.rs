@@ -5,11 +5,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tiltyard_engine::{Battle, Game, Outcome, StateHash, Tick, snapshot};
+use tiltyard_engine::{Battle, Game, Outcome, StateHash, Tick};
 use tiltyard_netcode::message::{Desync, End, Frame, InputReport, Keyframe, Snapshot, Start, ToClient};
 use tiltyard_netcode::{Epoch, Feed};
 
-use crate::mirror::{Mirror, MirrorError};
+use crate::mirror::{Mirror, MirrorError, Shown};
 
 /// How a battle ended, as the node told it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,7 +222,8 @@ impl<G: Game> FeedReader<G> {
         self.spec.clear();
         self.spec.extend_from_slice(start.spec);
         if start.tick == 0 {
-            self.shown = Some(Tick::ZERO);
+            // Where the battle hides something, nothing was shown yet; inputs for the first ticks are due all the same.
+            self.shown = (!mirror.battle().spec().hides()).then_some(Tick::ZERO);
             see(mirror.battle());
         }
         self.mirror = Some(mirror);
@@ -268,13 +269,20 @@ impl<G: Game> FeedReader<G> {
         see: &mut impl FnMut(&Battle<G>),
     ) -> Result<(), MirrorError> {
         let Some(mirror) = &mut self.mirror else { return Ok(()) };
-        if message.view != u32::from(snapshot::VIEW_FULL) || !message.private.is_empty() {
+        let Ok(view) = u16::try_from(message.view) else {
             self.counters.misread += 1;
             return Ok(());
-        }
-        let (tick, hash) = (Tick(message.tick), StateHash(message.view_hash));
-        if mirror.snapshot(tick, message.baseline.map(Tick), message.shared, hash)? {
-            self.shown = Some(tick);
+        };
+        let shown = Shown {
+            tick: Tick(message.tick),
+            baseline: message.baseline.map(Tick),
+            view,
+            shared: message.shared,
+            private: message.private,
+            hash: StateHash(message.view_hash),
+        };
+        if mirror.snapshot(&shown)? {
+            self.shown = Some(shown.tick);
             self.counters.states += 1;
             see(mirror.battle());
         }

@@ -65,6 +65,8 @@ counters! {
     denied_superseded,
     /// CONNECTs denied because no slot is free.
     denied_full,
+    /// CONNECTs denied because the battle gives no frame feed.
+    denied_no_frame_feed,
     /// Connections accepted.
     accepted,
     /// ACCEPTs said again to a repeated CONNECT.

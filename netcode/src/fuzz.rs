@@ -102,7 +102,14 @@ fn server() -> Server {
     let keys = vec![genuine().0];
     server.host(
         BATTLE,
-        HostedBattle { keys, epoch: Epoch(1), protocol_hash: [1; 16], rate_hz: 30, math_hash: 0 },
+        HostedBattle {
+            keys,
+            epoch: Epoch(1),
+            protocol_hash: [1; 16],
+            rate_hz: 30,
+            math_hash: 0,
+            hides: false,
+        },
     );
     server
 }

@@ -42,7 +42,7 @@
 //! let config = ServerConfig { worker: 0, connections_max: 64, unix_offset_ms: 0, skew_ms: 5_000 };
 //! let mut server = Server::new(config, system_random());
 //! let keys = vec![key];
-//! let hosted = HostedBattle { keys, epoch: Epoch(1), protocol_hash: [1; 16], rate_hz: 30, math_hash: 0 };
+//! let hosted = HostedBattle { keys, epoch: Epoch(1), protocol_hash: [1; 16], rate_hz: 30, math_hash: 0, hides: false };
 //! server.host(battle, hosted);
 //!
 //! // The client joins; both take turns until neither has anything to say.

@@ -140,6 +140,7 @@ fn sessions(lane: LaneWish) -> (Millis, Server, Vec<Pair>, Vec<u8>) {
         protocol_hash: [1; 16],
         rate_hz: 30,
         math_hash: 0,
+        hides: false,
     };
     server.host(BATTLE, hosted);
     let now = Millis(1_000_000);

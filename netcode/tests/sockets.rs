@@ -51,8 +51,14 @@ async fn server_with(offer: StreamOffer) -> (ServerShell, TokenFile) {
         user_data: Vec::new(),
     };
     let token = mint(&key, system_random(), u64::MAX, &claims);
-    let hosted =
-        HostedBattle { keys: vec![key], epoch: Epoch(1), protocol_hash: [1; 16], rate_hz: 30, math_hash: 0 };
+    let hosted = HostedBattle {
+        keys: vec![key],
+        epoch: Epoch(1),
+        protocol_hash: [1; 16],
+        rate_hz: 30,
+        math_hash: 0,
+        hides: false,
+    };
     shell.server.host(BATTLE, hosted);
     let addresses = vec![shell.local_address().unwrap()];
     (shell, TokenFile { token, session_secret, addresses })

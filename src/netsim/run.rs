@@ -72,7 +72,7 @@ impl Plan {
         let longest = u64::from(ticks) * 1000 / u64::from(spec.terms.rate.hz()) + SPARE_MS;
         let mut field = Field::<G>::new(spec, self.link, seed)?;
         for seat in 0..self.players {
-            let (feed, lane) = (self.feed.feed(seat), self.lane);
+            let (feed, lane) = (self.feed.feed::<G>(seat), self.lane);
             field.join(seat, PlayerSettings { feed, lane, pace: Pace::Prompt, ..PlayerSettings::default() });
         }
         let is_through = field.run_to_end(field.now() + longest);

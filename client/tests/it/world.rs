@@ -95,6 +95,7 @@ pub(crate) fn battle(
         protocol_hash,
         rate_hz: 30,
         math_hash: math::self_test_hash(),
+        hides: false,
     };
     (Host::new(server_config(), BATTLE, hosted, spec), files)
 }

@@ -126,6 +126,9 @@ impl Server {
             }
         }
         let must_simulate = part.feed == Feed::Frame;
+        if must_simulate && hosted.battle.hides {
+            return Err(DenyReason::NoFrameFeed);
+        }
         let theirs = part.math_hash.unwrap_or(0);
         if (must_simulate || part.math_hash.is_some()) && theirs != hosted.battle.math_hash {
             return Err(DenyReason::MathDiffers { here: hosted.battle.math_hash, theirs });
@@ -219,6 +222,7 @@ impl Server {
             DenyReason::BattleOver => &mut self.counters.denied_battle_over,
             DenyReason::Superseded => &mut self.counters.denied_superseded,
             DenyReason::Full => &mut self.counters.denied_full,
+            DenyReason::NoFrameFeed => &mut self.counters.denied_no_frame_feed,
         };
         *counter += 1;
         let aead_nonce: [u8; 12] = self.random.take();

@@ -20,6 +20,8 @@ pub struct HostedBattle {
     pub rate_hz: u16,
     /// Self-test hash of this node's arithmetic; a frame-feed client must show the same.
     pub math_hash: u64,
+    /// It hides something from its players: nobody may compute it, so nobody gets the frame feed.
+    pub hides: bool,
 }
 
 /// Who a token speaks for: a seat, or a spectator by player.

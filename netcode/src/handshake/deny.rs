@@ -49,6 +49,9 @@ pub enum DenyReason {
     /// No slot is free.
     #[error("the node has no free slot")]
     Full,
+    /// The battle hides something from its players, so that nobody may compute it: it is shown by snapshots alone.
+    #[error("the battle gives no frame feed, since it hides things: take the snapshot feed")]
+    NoFrameFeed,
 }
 
 impl DenyReason {
@@ -63,6 +66,7 @@ impl DenyReason {
             Self::BattleOver => (6, 0),
             Self::Superseded => (7, 0),
             Self::Full => (8, 0),
+            Self::NoFrameFeed => (9, 0),
         };
         out.put_u8(code);
         match *self {
@@ -91,6 +95,7 @@ impl DenyReason {
                 6 => Self::BattleOver,
                 7 => Self::Superseded,
                 8 => Self::Full,
+                9 => Self::NoFrameFeed,
                 _ => return Ok(None),
             }))
         };
@@ -117,6 +122,7 @@ mod tests {
             DenyReason::BattleOver,
             DenyReason::Superseded,
             DenyReason::Full,
+            DenyReason::NoFrameFeed,
         ];
         for reason in reasons {
             let mut bytes = Vec::new();
@@ -125,7 +131,7 @@ mod tests {
             assert_eq!(DenyReason::decode(&bytes), Some(reason));
         }
         assert_eq!(DenyReason::decode(&[0; DENY_PART_LEN]), None);
-        assert_eq!(DenyReason::decode(&[9; DENY_PART_LEN]), None);
+        assert_eq!(DenyReason::decode(&[10; DENY_PART_LEN]), None);
     }
 
     #[test]

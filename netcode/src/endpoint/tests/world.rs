@@ -79,6 +79,7 @@ pub(super) fn hosted() -> HostedBattle {
         protocol_hash: PROTOCOL,
         rate_hz: 30,
         math_hash: MATH,
+        hides: false,
     }
 }
 
