@@ -21,7 +21,7 @@ use tiltyard_netcode::{
     Client, ClientConfig, ClientEvent, CloseReason, DenyReason, Feed, Lane, LaneWish, Millis, TransportWish,
 };
 
-use crate::decisions::{Decisions, LEAD_TICKS, Pace};
+use crate::decisions::{Decisions, LEAD_TICKS, LEAD_TICKS_MAX, Pace};
 use crate::mirror::Mirror;
 use crate::reader::{FeedReader, Follows};
 use crate::script::Script;
@@ -30,6 +30,11 @@ use crate::statistics::{Over, Place, Report, Traffic};
 /// Unconfirmed inputs in each message on the datagram lane: with four, one message in a hundred thousand is missed
 /// at 5 % loss. On the reliable lane each input is sent once.
 const REDUNDANCY: usize = 4;
+
+/// How long after a loss inputs are said twice, the second time half a tick later. A lost input that came again with the
+/// next one alone would be too late for its tick, one time in five; so it has two more chances. The price is bytes, and
+/// no latency: leading by a tick instead would miss more.
+const LOSSY_MS: u64 = 10_000;
 
 /// How long the pilot waits before it says again what may not have arrived while the node feeds nothing.
 const SAY_AGAIN_MS: u64 = 100;
@@ -142,6 +147,12 @@ pub struct Pilot<G: Game> {
     /// The report's numbers, as far as they are kept here.
     report: Report,
     message: Vec<u8>,
+    /// Packets of the session that the node missed.
+    packets_lost: u64,
+    /// Until when the link counts as one that loses.
+    lossy_until: Millis,
+    /// When the newest inputs are said a second time.
+    repeat_at: Option<Millis>,
 }
 
 impl<G: Game> Pilot<G> {
@@ -166,6 +177,9 @@ impl<G: Game> Pilot<G> {
             first_joined: None,
             report: Report::default(),
             message: Vec::new(),
+            packets_lost: 0,
+            lossy_until: Millis(0),
+            repeat_at: None,
         }
     }
 
@@ -186,6 +200,10 @@ impl<G: Game> Pilot<G> {
         if let Some(stats) = client.stats(now) {
             self.report.rtt_ms = stats.round_trip_ms.or(self.report.rtt_ms);
             self.report.jitter_ms = stats.jitter_ms;
+            if stats.packets_lost > self.packets_lost {
+                self.lossy_until = now + LOSSY_MS;
+            }
+            self.packets_lost = stats.packets_lost;
         }
         if self.reader.unreadable().is_some() && self.report.over.is_none() {
             self.end(now, Over::Unreadable);
@@ -238,7 +256,7 @@ impl<G: Game> Pilot<G> {
             (Phase::Joined, Some(sync)) => Some(sync.next_input_at()),
             _ => None,
         };
-        [told, decision].into_iter().flatten().min()
+        [told, decision, self.repeat_at].into_iter().flatten().min()
     }
 
     /// Leaves the battle, which goes on; the token is good for coming back.
@@ -416,17 +434,37 @@ impl<G: Game> Pilot<G> {
 
     fn decide_by_clock(&mut self, now: Millis) {
         let (Phase::Joined, Some(seat)) = (&self.phase, self.seat()) else { return };
-        let (Some(sync), Some(mirror)) = (&mut self.sync, self.reader.mirror()) else { return };
-        let tick = sync.input_tick(now);
-        if self.decisions.is_decided(tick) {
+        let Some(mirror) = self.reader.mirror() else { return };
+        let ticks = match &mut self.sync {
+            Some(sync) => {
+                let tick = sync.input_tick(now);
+                tick..=tick
+            }
+            None => 1..=self.first_ticks(),
+        };
+        if self.decisions.is_decided(*ticks.end()) {
             return;
         }
         let decisions = &mut self.decisions;
-        let decide = || decisions.decide(mirror.battle(), seat, tick);
+        let decide = || ticks.for_each(|tick| decisions.decide(mirror.battle(), seat, tick));
         if catch_unwind(AssertUnwindSafe(decide)).is_err() {
             self.reader.mirror_failed();
         }
         self.speaks = true;
+    }
+
+    /// How many ticks will be made before the player can have seen the first of them and answered. Who is there before
+    /// the battle begins decides for them in advance, or their inputs would be missing.
+    fn first_ticks(&self) -> u32 {
+        let (Pace::Prompt, Some(place), Some(Tick::ZERO)) =
+            (self.decisions.pace(), &self.place, self.reader.shown())
+        else {
+            return 0;
+        };
+        let round_trip_ms = self.report.rtt_ms.unwrap_or(0);
+        TickSync::new(Millis(0), 1, place.rate_hz.max(1), round_trip_ms)
+            .input_tick(Millis(0))
+            .min(LEAD_TICKS_MAX)
     }
 
     /// Says to the node what there is to say.
@@ -438,7 +476,8 @@ impl<G: Game> Pilot<G> {
         let on_datagrams = client.stats(now).is_some_and(|stats| stats.feed_lane == Lane::Datagram);
         let quiet = now.since(self.spoke_at) >= SAY_AGAIN_MS;
         let again = quiet && on_datagrams && self.decisions.is_unconfirmed();
-        if !self.speaks && !self.decisions.has_news() && !again {
+        let repeats = self.repeat_at.take_if(|at| now >= *at).is_some() && self.decisions.is_unconfirmed();
+        if !self.speaks && !self.decisions.has_news() && !again && !repeats {
             if quiet {
                 self.spoke_at = now;
             }
@@ -451,6 +490,10 @@ impl<G: Game> Pilot<G> {
         };
         let seat = self.place.map_or(0, |place| place.seat);
         let acknowledged = self.reader.acknowledged().map(|tick| tick.0);
+        if on_datagrams && now < self.lossy_until && self.decisions.has_news() {
+            let rate_hz = self.place.filter(|_| self.sync.is_some()).map_or(0, |place| place.rate_hz);
+            self.repeat_at = 500_u64.checked_div(rate_hz.into()).map(|half_tick_ms| now + half_tick_ms);
+        }
         self.decisions.encode(now, &mut self.message, seat, acknowledged, redundancy);
         // A session that takes no more says so by its own event.
         if let Ok(lane) = client.send_feed(now, &self.message) {

@@ -38,7 +38,9 @@ impl TickSync {
         // Half a round trip for the ACCEPT to come, half for the input to go.
         let origin_us =
             as_us(now) - tick_us(tick, rate_hz) - (round_trip_ms + MARGIN_MS).min(LEAD_MAX_MS) * 1_000;
-        Self { rate_hz, origin_us, worst: None, deaf_until: now, newest: tick }
+        // Reports within a round trip are of inputs that were given before.
+        let deaf_until = now + u64::try_from(round_trip_ms).unwrap_or(0);
+        Self { rate_hz, origin_us, worst: None, deaf_until, newest: tick }
     }
 
     /// The tick that an input taken now is for. Never goes back.

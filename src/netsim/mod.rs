@@ -191,6 +191,21 @@ mod tests {
     }
 
     #[test]
+    fn without_loss_no_input_is_missed_and_with_five_percent_one_in_a_thousand_at_most() {
+        for feed in [FeedWish::Snapshot, FeedWish::Frame] {
+            let missed = |loss| {
+                let of_plan = plan(7);
+                let link = LinkConfig { loss, ..of_plan.link };
+                let plan = Plan { players: 10, link, lane: LaneWish::Datagram, feed, ..of_plan };
+                plan.run::<Skirmish>(|_| {}).expect("it starts").missed_percent()
+            };
+            assert_eq!(missed(0), 0.0, "{feed:?}: the first ticks of a battle have their inputs too");
+            let missed = missed(500);
+            assert!(missed < 0.1, "{feed:?}: {missed} %");
+        }
+    }
+
+    #[test]
     fn battles_run_at_the_rate_that_is_asked_for() {
         let plan = Plan { rate: TickRate::new(60).expect("a rate"), ..plan(5) };
         let figures = object(&plan.run::<Skirmish>(|_| {}).expect("it starts"));

@@ -18,7 +18,10 @@ pub(crate) struct Heartbeat {
     /// Round trip, smoothed over eight samples, in eighths of a millisecond.
     round_trip_eighths: Option<u64>,
     jitter_eighths: u64,
+    /// What the newest report says is missing, and what the two newest agree on: a packet that was overtaken is missing
+    /// in one report and there in the next.
     missing: u32,
+    settled: u32,
     lost: u64,
 }
 
@@ -34,6 +37,7 @@ impl Heartbeat {
             round_trip_eighths: None,
             jitter_eighths: 0,
             missing: 0,
+            settled: 0,
             lost: 0,
         }
     }
@@ -76,8 +80,9 @@ impl Heartbeat {
     pub(crate) fn handle_report(&mut self, report: Report) -> u32 {
         let missing = report.next.wrapping_sub(report.received);
         let more = missing.saturating_sub(self.missing);
-        self.missing = missing;
-        self.lost = self.lost.saturating_add(u64::from(more));
+        let settled = missing.min(self.missing);
+        self.lost = self.lost.saturating_add(u64::from(settled.saturating_sub(self.settled)));
+        (self.missing, self.settled) = (missing, settled);
         more
     }
 
@@ -177,9 +182,14 @@ mod tests {
         let mut heart = Heartbeat::new(Side::Server, Millis(0));
         assert_eq!(heart.handle_report(Report { next: 10, received: 10 }), 0);
         assert_eq!(heart.handle_report(Report { next: 20, received: 18 }), 2);
+        assert_eq!(heart.lost(), 0, "they may have been overtaken");
         assert_eq!(heart.handle_report(Report { next: 30, received: 28 }), 0);
+        assert_eq!(heart.lost(), 2);
         assert_eq!(heart.handle_report(Report { next: 30, received: 29 }), 0, "one came late");
         assert_eq!(heart.lost(), 2);
+        assert_eq!(heart.handle_report(Report { next: 41, received: 39 }), 1);
+        assert_eq!(heart.handle_report(Report { next: 50, received: 49 }), 0);
+        assert_eq!(heart.lost(), 2, "one had been overtaken");
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub struct ConnectionStats {
     pub packets_out: u64,
     /// Packets that opened.
     pub packets_in: u64,
-    /// Packets sent that the peer reported missing.
+    /// Packets sent that two reports of the peer, one behind the other, have as missing.
     pub packets_lost: u64,
     /// KCP segments sent more than once.
     pub resends: u64,
