@@ -1,9 +1,12 @@
-//! What a session costs without a socket: sealing, opening, a handshake, a tick of many sessions.
+//! What a session costs without a socket: sealing, opening, each part of a handshake, a tick of many sessions.
 
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::net::SocketAddr;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use ring::agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephemeral};
+use ring::rand::SystemRandom;
 use tiltyard_netcode::measure::PacketPair;
 use tiltyard_netcode::token::{Claims, MasterKey, Role, SessionSecret, TokenFile, mint};
 use tiltyard_netcode::{
@@ -63,6 +66,10 @@ fn server() -> Server {
 }
 
 fn client(seat: u16, lane: LaneWish, now: Millis) -> Client {
+    client_with(seat, lane, PROTOCOL, now)
+}
+
+fn client_with(seat: u16, lane: LaneWish, protocol_hash: [u8; 16], now: Millis) -> Client {
     let secret = SessionSecret::from_bytes([9; 32]);
     let claims = Claims {
         player: u64::from(seat),
@@ -84,7 +91,7 @@ fn client(seat: u16, lane: LaneWish, now: Millis) -> Client {
         token_file: TokenFile { token, session_secret: secret, addresses: vec![node()] },
         feed: Feed::Snapshot,
         lane,
-        protocol_hash: PROTOCOL,
+        protocol_hash,
         math_hash: None,
         resume_tick: None,
         transport: TransportWish::Only(Transport::Udp),
@@ -123,6 +130,78 @@ fn pass(server: &mut Server, clients: &mut [Client], first_seat: u16, now: Milli
             return;
         }
     }
+}
+
+/// What a stranger can make a server do: HELLO in, CHALLENGE out, each time from another address.
+fn hello(criterion: &mut Criterion) {
+    let (mut server, now) = (server(), Millis(1000));
+    let (mut hello, mut challenge, mut from) = (Vec::new(), Vec::new(), 0_u32);
+    client(1, LaneWish::Auto, now).poll_transmit(now, &mut hello).expect("a client begins with HELLO");
+    criterion.bench_function("netcode/HELLO answered", |bencher| {
+        bencher.iter(|| {
+            from = from.wrapping_add(1);
+            server.handle_datagram(now, SocketAddr::from((from.to_le_bytes(), 9)), &mut hello);
+            assert!(server.poll_transmit(now, &mut challenge).is_some());
+            assert!(challenge.len() <= hello.len());
+        });
+    });
+}
+
+/// A CONNECT as far as its sender, who has a cookie, can be judged without a key exchange, and one that is taken.
+fn connect(criterion: &mut Criterion) {
+    let (server, now, mut answer) = (RefCell::new(server()), Millis(1000), Vec::new());
+    let connect = |seat: u16, protocol_hash: [u8; 16]| {
+        let (mut client, mut datagram) = (client_with(seat, LaneWish::Auto, protocol_hash, now), Vec::new());
+        client.poll_transmit(now, &mut datagram).expect("HELLO");
+        let mut server = server.borrow_mut();
+        server.handle_datagram(now, address(seat), &mut datagram);
+        server.poll_transmit(now, &mut datagram).expect("CHALLENGE");
+        client.handle_datagram(now, node(), &mut datagram);
+        client.poll_transmit(now, &mut datagram).expect("CONNECT");
+        datagram
+    };
+    let foreign = connect(1, [8; 16]);
+    criterion.bench_function("netcode/CONNECT denied for its protocol hash", |bencher| {
+        bencher.iter_batched_ref(
+            || foreign.clone(),
+            |datagram| {
+                let mut server = server.borrow_mut();
+                server.handle_datagram(now, address(1), datagram);
+                assert!(server.poll_transmit(now, &mut answer).is_some_and(|sent| sent.connection.is_none()));
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    assert_eq!(server.borrow().connections(), 0);
+    let mut seat = 0;
+    criterion.bench_function("netcode/CONNECT admitted", |bencher| {
+        bencher.iter_batched_ref(
+            || {
+                // Seats are used again: a newer connection takes over.
+                seat = seat % 1000 + 1;
+                (seat, connect(seat, PROTOCOL))
+            },
+            |(seat, datagram)| {
+                let mut server = server.borrow_mut();
+                server.handle_datagram(now, address(*seat), datagram);
+                assert!(server.poll_transmit(now, &mut answer).is_some());
+                while server.poll_event().is_some() {}
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    assert!(server.borrow().connections() > 0);
+    criterion.bench_function("netcode/X25519, a key and an agreement", |bencher| {
+        let random = SystemRandom::new();
+        let share = || EphemeralPrivateKey::generate(&X25519, &random).expect("the system has random numbers");
+        let theirs = share().compute_public_key().expect("a fresh key has a public half");
+        bencher.iter(|| {
+            let (own, theirs) = (share(), UnparsedPublicKey::new(&X25519, &theirs));
+            let public = own.compute_public_key().expect("a fresh key has a public half");
+            agree_ephemeral(own, &theirs, |agreed| black_box(agreed[0])).expect("both are keys");
+            public
+        });
+    });
 }
 
 /// Both ends of HELLO, CHALLENGE, CONNECT and ACCEPT, key exchange included.
@@ -178,5 +257,5 @@ fn session_tick(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, packets, handshake, session_tick);
+criterion_group!(benches, packets, hello, connect, handshake, session_tick);
 criterion_main!(benches);
