@@ -33,8 +33,7 @@ impl Pacer {
     pub(crate) fn new(rate_hz: u16, start_us: u64, catch_up_max: u32) -> Self {
         assert!(rate_hz > 0, "a battle has a tick rate");
         assert!(catch_up_max > 0, "a battle makes a tick at a time at least");
-        let period_us = 1_000_000 / u64::from(rate_hz);
-        Self { period_us, catch_up_max, next_us: start_us, late_ticks: 0, dropped_us: 0 }
+        Self { period_us: period_us(rate_hz), catch_up_max, next_us: start_us, late_ticks: 0, dropped_us: 0 }
     }
 
     /// Takes the ticks that are due at `now_us` from the schedule.
@@ -67,6 +66,30 @@ impl Pacer {
     pub(crate) fn dropped_us(&self) -> u64 {
         self.dropped_us
     }
+}
+
+/// Microseconds from one tick to the next.
+pub(crate) fn period_us(rate_hz: u16) -> u64 {
+    1_000_000 / u64::from(rate_hz)
+}
+
+/// When a battle begins that could do so at `now_us`, on a worker whose battles of the same `period_us` have their next
+/// ticks at `others_us`: in the middle of the widest gap between those, so that ticks, and what they send, come evenly.
+/// Less than a period later, and at once where it is the only one.
+pub(crate) fn staggered_start_us(now_us: u64, period_us: u64, others_us: impl Iterator<Item = u64>) -> u64 {
+    // How long after now one of each one's ticks is due, less than a period.
+    let mut phases: Vec<u64> = others_us
+        .map(|next_us| {
+            let late = now_us.saturating_sub(next_us) % period_us;
+            (next_us.saturating_sub(now_us) + period_us - late) % period_us
+        })
+        .collect();
+    phases.sort_unstable();
+    let after = phases.iter().skip(1).copied().chain(phases.first().map(|first| first + period_us));
+    let gaps = phases.iter().zip(after).map(|(phase, after)| (after - phase, phase + (after - phase) / 2));
+    // Of the widest ones that which comes first.
+    let widest = gaps.map(|(gap, middle)| (std::cmp::Reverse(gap), middle % period_us)).min();
+    now_us + widest.map_or(0, |(_, middle)| middle)
 }
 
 #[cfg(test)]
@@ -104,5 +127,38 @@ mod tests {
         assert!(pacer.dropped_us() > 1_700_000);
         assert!(pacer.next_us() > 2_000_000);
         assert_eq!(pacer.take_due(2_000_000).ticks, 0);
+    }
+
+    #[test]
+    fn a_lone_battle_begins_at_once_and_a_second_one_half_a_period_beside_it() {
+        assert_eq!(staggered_start_us(500, 100, [].into_iter()), 500);
+        // Whether the other one's tick is due, late by periods, or to come.
+        for (other, expected) in [(500, 550), (480, 530), (210, 560), (520, 570), (599, 549), (951, 501)] {
+            assert_eq!(staggered_start_us(500, 100, [other].into_iter()), expected, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_widest_gap_is_halved_and_of_equal_ones_the_first_that_comes() {
+        assert_eq!(staggered_start_us(0, 100, [0, 20, 50].into_iter()), 75);
+        assert_eq!(staggered_start_us(0, 100, [50, 0].into_iter()), 25);
+        assert_eq!(staggered_start_us(30, 100, [50, 0].into_iter()), 75);
+        // No room is left, and none is needed.
+        assert_eq!(staggered_start_us(7, 1, [7, 7].into_iter()), 7);
+    }
+
+    #[test]
+    fn battles_that_begin_together_never_crowd_and_none_waits_a_period() {
+        let mut begun: Vec<u64> = Vec::new();
+        for count in 1..=200_u64 {
+            let start = staggered_start_us(1_000_000, PERIOD, begun.iter().copied());
+            assert!((1_000_000..1_000_000 + PERIOD).contains(&start));
+            begun.push(start);
+            let mut phases: Vec<u64> = begun.iter().map(|start| start % PERIOD).collect();
+            phases.sort_unstable();
+            let closest = phases.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap_or(PERIOD);
+            // Half as far apart as they could be, but for what rounding takes at each halving.
+            assert!(closest + 8 >= PERIOD / (2 * count), "{closest} us between {count} battles");
+        }
     }
 }

@@ -107,6 +107,8 @@ pub struct Room<G: Game> {
     epoch: Epoch,
     settings: RoomSettings,
     phase: Phase,
+    /// The first tick is not made earlier.
+    not_before_us: u64,
     pub(crate) seats: Seats,
     intake: Intake<G::Input>,
     /// The record of the newest tick.
@@ -141,6 +143,7 @@ impl<G: Game> Room<G> {
             epoch,
             settings,
             phase: Phase::Waiting { until_us: u64::MAX },
+            not_before_us: 0,
             seats,
             intake: Intake::new(count),
             newest: TickRecord::neutral(Tick::ZERO, count),
@@ -172,6 +175,19 @@ impl<G: Game> Room<G> {
     pub fn open(&mut self, now_us: u64) {
         if let Phase::Waiting { until_us } = &mut self.phase {
             *until_us = now_us + u64::from(self.settings.wait_ms) * 1000;
+        }
+    }
+
+    /// Keeps the first tick from being made before `start_us`. Does nothing once the battle runs.
+    pub(crate) fn begin_not_before(&mut self, start_us: u64) {
+        self.not_before_us = start_us;
+    }
+
+    /// When the next tick is due of a battle that runs, in microseconds.
+    pub(crate) fn next_tick_us(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Running(pacer) => Some(pacer.next_us()),
+            Phase::Waiting { .. } | Phase::Over => None,
         }
     }
 
@@ -366,7 +382,8 @@ impl<G: Game> Room<G> {
                 return Some(self.end(Ended::Abandoned, out));
             }
             let rate_hz = self.battle.spec().terms.rate.hz();
-            self.phase = Phase::Running(Pacer::new(rate_hz, now_us, self.settings.catch_up_max));
+            let start_us = now_us.max(self.not_before_us);
+            self.phase = Phase::Running(Pacer::new(rate_hz, start_us, self.settings.catch_up_max));
         }
         let Phase::Running(pacer) = &mut self.phase else { return None };
         let due = pacer.take_due(now_us);

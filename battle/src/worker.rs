@@ -15,6 +15,7 @@ use tiltyard_netcode::{
 use tracing::{Span, info, info_span, warn};
 
 use crate::broadcast::{Outgoing, Way};
+use crate::pacer::{period_us, staggered_start_us};
 use crate::room::{Room, RoomCounters, RoomEnd};
 use crate::seats::Client;
 
@@ -165,7 +166,21 @@ impl<G: Game> Worker<G> {
         self.rooms.values()
     }
 
+    /// Gives a battle that is about to begin its place between the ticks of those that run.
+    fn stagger(&mut self, now_us: u64, battle: BattleId) {
+        let rate = |room: &Room<G>| room.battle().spec().terms.rate;
+        let Some(room) = self.rooms.get(&battle).filter(|room| room.next_tick_us().is_none()) else { return };
+        let own = rate(room);
+        // Those of other rates pass by every phase.
+        let alike = self.rooms.values().filter(|room| rate(room) == own);
+        let start_us = staggered_start_us(now_us, period_us(own.hz()), alike.filter_map(Room::next_tick_us));
+        if let Some(room) = self.rooms.get_mut(&battle) {
+            room.begin_not_before(start_us);
+        }
+    }
+
     fn poll_room(&mut self, server: &mut Server, now_us: u64, battle: BattleId) {
+        self.stagger(now_us, battle);
         let Some(room) = self.rooms.get_mut(&battle) else { return };
         let started = (self.stopwatch_ns)();
         let before = room.battle().tick();

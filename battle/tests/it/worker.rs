@@ -284,3 +284,25 @@ fn a_spectator_hears_the_feed_and_moves_nobody() {
     bench.run(500);
     assert_eq!(bench.closed[..2], [None, None]);
 }
+
+#[test]
+fn battles_that_begin_together_share_out_the_time_between_two_ticks() {
+    let mut bench = Bench::new();
+    for battle in 1..=8 {
+        let room = Room::new(BattleId(battle), Epoch(1), spec(0, 60), SETTINGS).unwrap();
+        bench.open_room(room);
+    }
+    let ticks = |bench: &Bench| bench.worker.rooms().map(|room| room.battle().tick().0).sum::<u32>();
+    bench.run(u64::from(SETTINGS.wait_ms) - 1);
+    assert_eq!(ticks(&bench), 0);
+    let mut before = 0;
+    for ms in 0..500 {
+        bench.run(1);
+        let after = ticks(&bench);
+        assert!(after - before <= 1, "{} battles tick in millisecond {ms}", after - before);
+        before = after;
+    }
+    // None of them was held back for more than a period.
+    assert!(bench.worker.rooms().all(|room| (14..=15).contains(&room.battle().tick().0)));
+    assert_eq!(bench.worker.room_counters().late_ticks, 0);
+}
