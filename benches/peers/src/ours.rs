@@ -43,7 +43,7 @@ async fn serve_on(case: Case, reads: Reads, talk: Talk) -> Result<Figures> {
     for battle in 0..case.sessions.div_ceil(SEATS) {
         let keys = vec![key(battle)];
         let hosted =
-            HostedBattle { keys, epoch: Epoch(1), protocol_hash: PROTOCOL, rate_hz: 30, math_hash: 0 };
+            HostedBattle { keys, epoch: Epoch(1), protocol_hash: PROTOCOL, rate_hz: 30, math_hash: 0, hides: false };
         shell.server.host(BattleId(battle as u64), hosted);
     }
     let mut meter = Meter::start(case, shell.local_address()?, &[])?;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use super::acceptor::StreamDoor;
 use super::batch::{BATCH_MAX, BatchSocket};
@@ -15,6 +16,9 @@ use crate::{Room, Server, ServerConfig, Transmit, system_random};
 const WALL_CLOCK_MS: u64 = 10_000;
 /// Pause before the kernel is asked again for room to send.
 const STUCK_MS: u64 = 1;
+/// How long what comes next is left to gather after something came: with hundreds of sessions each wake-up would bring
+/// one packet, and cost more than the packet.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// Streams at once, as far as there may be that many connections; a further one is closed.
 const STREAMS_MAX: usize = 4_096;
@@ -29,6 +33,8 @@ pub struct ServerShell {
     streams: Streams,
     door: StreamDoor,
     swept_at: Millis,
+    /// When something came last.
+    came_at: Instant,
     clock: Clock,
     wall_clock_at: Millis,
 }
@@ -44,7 +50,8 @@ impl ServerShell {
         let socket = BatchSocket::bind(address, BATCH_MAX).await?;
         let (server, streams) = (Server::new(config, system_random()), Streams::new());
         let (door, now) = (streams.door(), clock.now());
-        Ok(Self { server, socket, streams, door, swept_at: now, clock, wall_clock_at: now })
+        let (swept_at, wall_clock_at, came_at) = (now, now, Instant::now());
+        Ok(Self { server, socket, streams, door, swept_at, came_at, clock, wall_clock_at })
     }
 
     /// The address that the socket is bound to.
@@ -65,21 +72,31 @@ impl ServerShell {
         self.clock.now()
     }
 
-    /// Waits until datagrams have come in and been handled, or until `deadline`, whichever is first. Timers and what
-    /// they send are served meanwhile; what is to be sent when it returns waits for `flush`.
+    /// Waits until datagrams have come in and been handled, or until `deadline`, whichever is first; what comes within
+    /// two milliseconds of what came last is taken together. Timers and what they send are served meanwhile; what
+    /// is to be sent when it returns waits for `flush`.
     ///
     /// # Errors
     /// When the socket is broken.
     pub async fn wait_until(&mut self, deadline: Millis) -> io::Result<()> {
+        // The thread itself sleeps, as a runtime that waits for a timer wakes up for each packet. Whatever else lives on
+        // the thread waits so long too, as it does while ticks are made.
+        let gathered_at = (self.came_at + GATHER).min(self.clock.instant(deadline));
+        let rest = gathered_at.saturating_duration_since(Instant::now());
+        if !rest.is_zero() {
+            std::thread::sleep(rest);
+            tokio::task::yield_now().await;
+        }
         loop {
             let came = self.drain()?;
             // Also when strangers keep the socket busy: what is due waits for no silence.
             self.server.handle_timeout(self.now());
+            let now = self.now();
             if came > 0 {
+                self.came_at = Instant::now();
                 return Ok(());
             }
             self.flush()?;
-            let now = self.now();
             if now >= deadline {
                 return Ok(());
             }
