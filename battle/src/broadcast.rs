@@ -109,7 +109,7 @@ impl Broadcast {
         }
     }
 
-    /// Feeds all clients after a tick. After the battle's last tick no later message makes up for a lost one: that
+    /// Feeds all clients after a tick, but for those whose cadence leaves it out. After the battle's last tick no later message makes up for a lost one: that
     /// one goes [`Way::Reliable`].
     pub(crate) fn tick<G: Game>(
         &mut self,
@@ -123,6 +123,9 @@ impl Broadcast {
         let rate = battle.spec().terms.rate;
         let mut taken = false;
         for (seat, client) in seats.clients() {
+            if way == Way::Feed && !client.cadence.is_due(newest.tick) {
+                continue;
+            }
             let report = report(intake, seat, rate.hz());
             match client.feed {
                 Feed::Snapshot => {

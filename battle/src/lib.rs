@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod broadcast;
+mod cadence;
 mod chance;
 mod frame_log;
 mod identity;

@@ -109,6 +109,8 @@ pub struct Room<G: Game> {
     phase: Phase,
     /// The first tick is not made earlier.
     not_before_us: u64,
+    /// When the clients' losses are looked at again.
+    losses_at_us: u64,
     pub(crate) seats: Seats,
     intake: Intake<G::Input>,
     /// The record of the newest tick.
@@ -144,6 +146,7 @@ impl<G: Game> Room<G> {
             settings,
             phase: Phase::Waiting { until_us: u64::MAX },
             not_before_us: 0,
+            losses_at_us: 0,
             seats,
             intake: Intake::new(count),
             newest: TickRecord::neutral(Tick::ZERO, count),
@@ -188,6 +191,20 @@ impl<G: Game> Room<G> {
         match &self.phase {
             Phase::Running(pacer) => Some(pacer.next_us()),
             Phase::Waiting { .. } | Phase::Over => None,
+        }
+    }
+
+    /// Looks, once a second, at what share of packets gets lost on the way to each client, in thousandths, and feeds
+    /// those less often who lose much.
+    pub(crate) fn note_losses(&mut self, now_us: u64, loss_permille: impl Fn(ConnectionId) -> Option<u16>) {
+        if now_us < self.losses_at_us {
+            return;
+        }
+        self.losses_at_us = now_us + 1_000_000;
+        for (_, client) in self.seats.clients() {
+            if let Some(loss_permille) = loss_permille(client.connection) {
+                client.cadence.note_second(loss_permille);
+            }
         }
     }
 

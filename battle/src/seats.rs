@@ -5,6 +5,8 @@ use tiltyard_engine::{
 };
 use tiltyard_netcode::{ConnectionId, Feed};
 
+use crate::cadence::Cadence;
+
 /// One client of a battle: its connection, its feed and how far it is.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -24,6 +26,8 @@ pub struct Client {
     pub keyframe_sent: Tick,
     /// It asked for a keyframe.
     pub keyframe_wanted: bool,
+    /// How often it is fed.
+    pub(crate) cadence: Cadence,
 }
 
 impl Client {
@@ -39,6 +43,7 @@ impl Client {
             frames_held: Tick::ZERO,
             keyframe_sent: Tick::ZERO,
             keyframe_wanted: false,
+            cadence: Cadence::default(),
         }
     }
 

@@ -182,6 +182,8 @@ impl<G: Game> Worker<G> {
     fn poll_room(&mut self, server: &mut Server, now_us: u64, battle: BattleId) {
         self.stagger(now_us, battle);
         let Some(room) = self.rooms.get_mut(&battle) else { return };
+        let stats = |connection| server.stats(millis(now_us), connection);
+        room.note_losses(now_us, |connection| stats(connection).map(|stats| stats.loss_permille));
         let started = (self.stopwatch_ns)();
         let before = room.battle().tick();
         let out = &mut self.out;

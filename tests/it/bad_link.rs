@@ -234,3 +234,33 @@ fn f41_links_that_change_at_random_lose_no_session_and_no_state_and_all_are_ther
         }
     }
 }
+
+#[test]
+fn who_loses_much_is_told_of_fewer_ticks_and_of_all_again_when_the_link_is_good() {
+    let seed = seed_from_environment(73);
+    eprintln!("SEED={seed}");
+    let good = LinkConfig { delay_ms: 20, ..LinkConfig::default() };
+    let of_feeds = FEEDS.into_iter().flat_map(|feed| {
+        [(2_000, 300..400), (4_500, 150..250), (6_500, 100..200)].map(|(loss, told)| (feed, loss, told))
+    });
+    for (feed, loss, told) in of_feeds {
+        let mut field = field(1, 2_400, good, seed);
+        field.join(0, PlayerSettings { feed, lane: LaneWish::Datagram, ..PlayerSettings::default() });
+        // Datagrams to the player in ten seconds, a few of which carry no feed.
+        let sent = |field: &mut Field| {
+            let before = field.link_stats().1.sent;
+            field.run(10_000);
+            field.link_stats().1.sent - before
+        };
+        field.set_links(LinkConfig { loss, ..good });
+        // What was lost shows within seconds, and so does what no longer is.
+        field.run(25_000);
+        let sent_badly = sent(&mut field);
+        assert!(told.contains(&sent_badly), "{feed:?} at a loss of {loss}: {sent_badly}");
+        field.set_links(good);
+        field.run(20_000);
+        let sent_well = sent(&mut field);
+        assert!((300..400).contains(&sent_well), "{feed:?} after a loss of {loss}: {sent_well}");
+        assert!(field.ended().is_none() && field.differing() == 0);
+    }
+}

@@ -14,6 +14,7 @@ mod close;
 mod heartbeat;
 mod inbox;
 mod lane_policy;
+mod loss;
 mod reliable;
 mod stats;
 
@@ -37,6 +38,7 @@ use crate::{ConnectionId, Counters, Lane, LaneWish, ReplayWindow, Transport};
 use arq::Input;
 use heartbeat::Heartbeat;
 use lane_policy::LanePolicy;
+use loss::LossMeter;
 
 /// Pause between two CLOSEs.
 const CLOSE_REPEAT_MS: u64 = 100;
@@ -93,6 +95,7 @@ pub(crate) struct Session {
     reliable: Reliable,
     resends_seen: u64,
     policy: LanePolicy,
+    loss: LossMeter,
     /// Messages for the datagram lane: their lengths, and their bytes one behind the other.
     datagrams: VecDeque<usize>,
     datagram_bytes: VecDeque<u8>,
@@ -147,6 +150,7 @@ impl Session {
             reliable: Reliable::new(side, transport, now, message_max),
             resends_seen: 0,
             policy: LanePolicy::new(wish, transport),
+            loss: LossMeter::new(now),
             datagrams: VecDeque::new(),
             datagram_bytes: VecDeque::new(),
             heart: Heartbeat::new(side, now),
@@ -422,6 +426,7 @@ impl Session {
             packets_out: self.number,
             packets_in: self.received,
             packets_lost: self.heart.lost(),
+            loss_permille: self.loss.permille(),
             resends: self.reliable.resends(),
             bytes_in: self.bytes_in,
             reliable_bytes_out: self.reliable.bytes_out,
@@ -500,6 +505,7 @@ impl Session {
     }
 
     fn handle_report(&mut self, now: Millis, report: Report) {
+        self.loss.handle_report(now, report);
         if self.heart.handle_report(report) > 0 {
             self.policy.saw_loss(now);
         }

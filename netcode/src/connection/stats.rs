@@ -17,6 +17,8 @@ pub struct ConnectionStats {
     pub packets_in: u64,
     /// Packets sent that two reports of the peer, one behind the other, have as missing.
     pub packets_lost: u64,
+    /// Which share of the packets sent gets lost, in thousandths, smoothed over some seconds.
+    pub loss_permille: u16,
     /// KCP segments sent more than once.
     pub resends: u64,
     /// Bytes of UDP payload received.
