@@ -107,6 +107,8 @@ counters! {
     streams_malformed,
     /// Streams that were cut: without a session in time, or taking nothing for too long.
     streams_cut,
+    /// Datagrams of QUIC that were dropped because the task that takes them was behind.
+    quic_dropped,
     /// Connections that ended by silence.
     timed_out,
     /// Connections cut because their reliable lane was full or stalled.

@@ -104,7 +104,12 @@ async fn talk_over(
 ) {
     // Where TCP is to be found, WebSockets are not needed.
     let tcp = expected != Transport::WebSocket;
-    let (server, token_file) = server_with(StreamOffer { tcp, websocket: Some(certificate()) }).await;
+    #[cfg_attr(not(feature = "quic"), expect(unused_mut, reason = "the way in over QUIC is made in it"))]
+    let (mut server, token_file) = server_with(StreamOffer { tcp, websocket: Some(certificate()) }).await;
+    #[cfg(feature = "quic")]
+    if expected == Transport::Quic {
+        tokio::spawn(server.quic_door().unwrap().serve(certificate()));
+    }
     let config = ClientConfig {
         token_file,
         feed: Feed::Snapshot,
@@ -263,6 +268,55 @@ async fn real_socket_session_talks_over_a_websocket_on_each_lane() {
 async fn real_socket_session_takes_a_websocket_where_nothing_else_comes_through() {
     let nothing = LinkConfig { loss: 10_000, ..LinkConfig::default() };
     talk_over(TransportWish::Auto, Transport::WebSocket, LaneWish::Auto, false, Some(nothing)).await;
+}
+
+#[cfg(feature = "quic")]
+mod quic {
+    use super::*;
+
+    #[tokio::test]
+    async fn real_socket_session_talks_over_quic_on_each_lane() {
+        for lane in [LaneWish::Auto, LaneWish::Kcp, LaneWish::Datagram] {
+            talk_over(TransportWish::Only(Transport::Quic), Transport::Quic, lane, false, None).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn real_socket_session_takes_quic_where_our_own_datagrams_do_not_come_through() {
+        let nothing = LinkConfig { loss: 10_000, ..LinkConfig::default() };
+        talk_over(TransportWish::Auto, Transport::Quic, LaneWish::Auto, false, Some(nothing)).await;
+    }
+
+    #[tokio::test]
+    async fn real_socket_datagrams_that_look_like_quic_get_no_memory_and_no_more_than_they_brought() {
+        let (mut server, _) = server_with(StreamOffer { tcp: true, websocket: Some(certificate()) }).await;
+        tokio::spawn(server.quic_door().unwrap().serve(certificate()));
+        let stranger = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let node = server.local_address().unwrap();
+        let mut sent = 0;
+        for number in 0..200_u8 {
+            // Short headers, long ones of no version, and ones of version 1 that hold nothing.
+            let kinds: [&[u8]; 3] = [&[0x41, number, 2, 3], &[0xC3, 9, 9, 9, number], &[0xC3, 0, 0, 0, 1, 8]];
+            for kind in kinds {
+                let mut datagram = kind.to_vec();
+                datagram.resize(if number % 2 == 0 { 1_200 } else { 60 }, number);
+                sent += stranger.send_to(&datagram, node).await.unwrap();
+            }
+            server.wait_until(server.now() + 1).await.unwrap();
+        }
+        // Until nothing more comes of it.
+        let (mut heard, mut answer) = (0, [0; 2_000]);
+        let until = Instant::now() + Duration::from_millis(500);
+        while Instant::now() < until {
+            server.wait_until(server.now() + 10).await.unwrap();
+            while let Ok(len) = stranger.try_recv(&mut answer) {
+                heard += len;
+            }
+        }
+        assert!(heard <= sent, "{heard} bytes for {sent}");
+        let counters = server.server.counters();
+        assert_eq!((counters.streams_opened, counters.datagrams_in), (0, 0));
+    }
 }
 
 #[test]

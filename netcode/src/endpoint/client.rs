@@ -360,7 +360,7 @@ impl Client {
     pub(super) fn to(&self) -> Option<Path> {
         let address = *self.config.token_file.addresses.get(self.address)?;
         let transport = self.transport()?;
-        Some(Path { address, transport, stream: if transport.is_stream() { self.streams } else { 0 } })
+        Some(Path { address, transport, stream: if transport.is_carried() { self.streams } else { 0 } })
     }
 
     fn transport(&self) -> Option<Transport> {
@@ -371,7 +371,7 @@ impl Client {
     pub(super) fn greet(&mut self, now: Millis) {
         self.sequence = self.sequence.saturating_add(1);
         let nonce = self.random.take();
-        if self.transport().is_some_and(Transport::is_stream) {
+        if self.transport().is_some_and(Transport::is_carried) {
             self.streams += 1;
         }
         let is_last = self.transport + 1 >= self.config.transport.transports().len();
@@ -440,7 +440,7 @@ impl Client {
             counters.unknown_connection += 1;
             return;
         };
-        if from != *to && (from.is_stream() || to.is_stream()) {
+        if from != *to && (from.is_carried() || to.is_carried()) {
             counters.wrong_path += 1;
             return;
         }

@@ -352,7 +352,7 @@ impl Server {
             return;
         };
         // A session lives and ends with its stream; datagrams may come from anywhere.
-        if from != slot.path && (from.is_stream() || slot.path.is_stream()) {
+        if from != slot.path && (from.is_carried() || slot.path.is_carried()) {
             counters.wrong_path += 1;
             return;
         }
@@ -393,7 +393,7 @@ impl Server {
         if self.resets.0 != second {
             self.resets = (second, 0);
         }
-        if len < PACKET_LEN_MIN || to.is_stream() || self.resets.1 >= RESETS_PER_SECOND_MAX {
+        if len < PACKET_LEN_MIN || to.is_carried() || self.resets.1 >= RESETS_PER_SECOND_MAX {
             return;
         }
         self.resets.1 += 1;

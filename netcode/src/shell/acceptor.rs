@@ -124,16 +124,21 @@ impl StreamDoor {
         }
     }
 
-    fn refuse(&self) {
+    pub(super) fn refuse(&self) {
         self.turned_away.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn cut(&self) {
+    pub(super) fn cut(&self) {
         self.turned_away.cut.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Tells the shell of a stream; nothing if the shell is gone.
-    async fn open(self, address: SocketAddr, transport: Transport, permit: Permit) -> Option<Carrier> {
+    pub(super) async fn open(
+        self,
+        address: SocketAddr,
+        transport: Transport,
+        permit: Permit,
+    ) -> Option<Carrier> {
         let stream = self.next_stream.fetch_add(1, Ordering::Relaxed);
         let (outlet, carrier) = pipe(stream, self.to_shell.clone(), self.room);
         let opened = FromStream::Opened { path: Path { address, transport, stream }, outlet, permit };
@@ -141,7 +146,7 @@ impl StreamDoor {
     }
 
     /// A place for a stream from `address`, if one is free.
-    fn enter(&self, address: IpAddr) -> Option<Permit> {
+    pub(super) fn enter(&self, address: IpAddr) -> Option<Permit> {
         let network = network_of(address);
         let mut unproven = self.unproven.lock().unwrap_or_else(PoisonError::into_inner);
         if unproven.total >= UNPROVEN_STREAMS_MAX {

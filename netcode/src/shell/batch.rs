@@ -54,6 +54,12 @@ impl BatchSocket {
         self.socket.local_addr()
     }
 
+    /// A further handle of the same socket, which does not block.
+    #[cfg(feature = "quic")]
+    pub(super) fn another_handle(&self) -> io::Result<std::net::UdpSocket> {
+        Ok(SockRef::from(&self.socket).try_clone()?.into())
+    }
+
     pub(super) async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await
     }

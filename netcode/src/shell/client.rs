@@ -147,7 +147,7 @@ impl ClientShell {
         let Self { client, socket, streams, bad_path, .. } = self;
         let mut next = |out: &mut Vec<u8>| loop {
             let transmit = client.poll_transmit(now, out)?;
-            if !transmit.to.is_stream() {
+            if !transmit.to.is_carried() {
                 return Some(transmit.to.address);
             }
             send_on_stream(now, client, streams, &transmit, out);

@@ -6,6 +6,8 @@ mod batch;
 mod carry;
 mod client;
 mod clock;
+#[cfg(feature = "quic")]
+mod quic;
 mod send_batch;
 mod server;
 mod streams;
@@ -13,5 +15,7 @@ mod websocket;
 
 pub use acceptor::{StreamDoor, StreamOffer, UNPROVEN_STREAMS_MAX, UNPROVEN_STREAMS_PER_ADDRESS_MAX};
 pub use client::ClientShell;
+#[cfg(feature = "quic")]
+pub use quic::QuicDoor;
 pub use server::ServerShell;
 pub use websocket::{Certificate, CertificateError};

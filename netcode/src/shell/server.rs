@@ -8,6 +8,8 @@ use super::acceptor::StreamDoor;
 use super::batch::{BATCH_MAX, BatchSocket};
 use super::carry::{FromStream, StreamEnd};
 use super::clock::Clock;
+#[cfg(feature = "quic")]
+use super::quic::{QuicDoor, QuicInlet};
 use super::streams::{Sent, Streams};
 use crate::time::Millis;
 use crate::{Room, Server, ServerConfig, Transmit, system_random};
@@ -32,6 +34,8 @@ pub struct ServerShell {
     socket: BatchSocket,
     streams: Streams,
     door: StreamDoor,
+    #[cfg(feature = "quic")]
+    quic: Option<QuicInlet>,
     swept_at: Millis,
     /// When something came last.
     came_at: Instant,
@@ -50,8 +54,18 @@ impl ServerShell {
         let socket = BatchSocket::bind(address, BATCH_MAX).await?;
         let (server, streams) = (Server::new(config, system_random()), Streams::new());
         let (door, now) = (streams.door(), clock.now());
-        let (swept_at, wall_clock_at, came_at) = (now, now, Instant::now());
-        Ok(Self { server, socket, streams, door, swept_at, came_at, clock, wall_clock_at })
+        Ok(Self {
+            server,
+            socket,
+            streams,
+            door,
+            #[cfg(feature = "quic")]
+            quic: None,
+            swept_at: now,
+            came_at: Instant::now(),
+            clock,
+            wall_clock_at: now,
+        })
     }
 
     /// The address that the socket is bound to.
@@ -65,6 +79,18 @@ impl ServerShell {
     /// The way in for streams: who serves it hands them to this worker.
     pub fn door(&self) -> StreamDoor {
         self.door.clone()
+    }
+
+    /// The way in over QUIC, at the address of the datagrams: who serves it hands its connections to this worker. An
+    /// earlier one leads nowhere from then on.
+    ///
+    /// # Errors
+    /// When the operating system gives no second handle of the socket.
+    #[cfg(feature = "quic")]
+    pub fn quic_door(&mut self) -> io::Result<QuicDoor> {
+        let (inlet, door) = QuicInlet::new(self.socket.another_handle()?, self.door());
+        self.quic = Some(inlet);
+        Ok(door)
     }
 
     /// The shell's clock.
@@ -126,7 +152,15 @@ impl ServerShell {
             self.wall_clock_at = now;
             self.server.set_unix_offset(self.clock.unix_offset_ms());
         }
-        let came = self.socket.drain(|from, datagram| self.server.handle_datagram(now, from, datagram))?;
+        let server = &mut self.server;
+        let came = self.socket.drain(|from, datagram| {
+            #[cfg(feature = "quic")]
+            if let Some(quic) = self.quic.as_ref().filter(|_| QuicInlet::is_quic(datagram)) {
+                server.counters_mut().quic_dropped += u64::from(!quic.give(from, datagram));
+                return;
+            }
+            server.handle_datagram(now, from, datagram);
+        })?;
         Ok(came + self.drain_streams(now))
     }
 
@@ -140,7 +174,7 @@ impl ServerShell {
         socket.flush(|out| {
             loop {
                 let transmit = server.poll_transmit(now, out)?;
-                if !transmit.to.is_stream() {
+                if !transmit.to.is_carried() {
                     return Some(transmit.to.address);
                 }
                 send_on_stream(now, server, streams, &transmit, out);

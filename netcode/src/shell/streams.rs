@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -56,6 +57,8 @@ pub(super) struct Stream {
 enum Begun {
     Tcp(TcpStream),
     WebSocket(Box<WebSocketStream<TlsStream<TcpStream>>>),
+    #[cfg(feature = "quic")]
+    Quic(quinn::Connection),
 }
 
 /// What became of a packet for a stream.
@@ -129,17 +132,22 @@ impl Streams {
         self.insert(now, path, outlet, Permit::own());
         tokio::spawn(async move {
             let connecting = async {
+                if path.transport == Transport::Quic {
+                    return begin_quic(path.address).await;
+                }
                 let tcp = TcpStream::connect(path.address).await?;
                 set_up(&tcp)?;
                 Ok(match path.transport {
                     Transport::WebSocket => Begun::WebSocket(Box::new(connect(path.address, tcp).await?)),
-                    Transport::Tcp | Transport::Udp => Begun::Tcp(tcp),
+                    Transport::Tcp | Transport::Udp | Transport::Quic => Begun::Tcp(tcp),
                 })
             };
             let connected: Result<io::Result<Begun>, _> = timeout(CONNECT_FOR, connecting).await;
             match connected {
                 Ok(Ok(Begun::Tcp(tcp))) => carrier.carry_tcp(tcp).await,
                 Ok(Ok(Begun::WebSocket(socket))) => carrier.carry_websocket(*socket).await,
+                #[cfg(feature = "quic")]
+                Ok(Ok(Begun::Quic(connection))) => carrier.carry_quic(connection).await,
                 Ok(Err(_)) | Err(_) => carrier.tell_end(StreamEnd::Closed).await,
             }
         });
@@ -224,4 +232,15 @@ impl Streams {
     pub(super) fn is_under_way(&self) -> bool {
         self.open.values().any(|stream| stream.outlet.packets.capacity() < PACKETS_WAITING_MAX)
     }
+}
+
+#[cfg(feature = "quic")]
+async fn begin_quic(address: SocketAddr) -> io::Result<Begun> {
+    super::quic::connect(address).await.map(Begun::Quic)
+}
+
+/// This build has none.
+#[cfg(not(feature = "quic"))]
+async fn begin_quic(_address: SocketAddr) -> io::Result<Begun> {
+    Err(io::ErrorKind::Unsupported.into())
 }

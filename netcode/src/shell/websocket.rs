@@ -20,7 +20,9 @@ use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVe
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use tokio_rustls::rustls::{
+    self, ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -37,7 +39,7 @@ const BUFFER: usize = 4 * 1024;
 
 /// What a node shows in TLS: a chain of certificates and the key of the first.
 #[derive(Clone)]
-pub struct Certificate(TlsAcceptor);
+pub struct Certificate(Arc<ServerConfig>);
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,7 +74,13 @@ impl Certificate {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
-        Ok(Self(TlsAcceptor::from(Arc::new(config))))
+        Ok(Self(Arc::new(config)))
+    }
+
+    /// What TLS is set up by.
+    #[cfg(feature = "quic")]
+    pub(super) fn config(&self) -> ServerConfig {
+        ServerConfig::clone(&self.0)
     }
 
     /// Takes a WebSocket in TLS from somebody who has begun one.
@@ -80,7 +88,7 @@ impl Certificate {
         &self,
         tcp: TcpStream,
     ) -> io::Result<WebSocketStream<server::TlsStream<TcpStream>>> {
-        let tls = self.0.accept(tcp).await?;
+        let tls = TlsAcceptor::from(Arc::clone(&self.0)).accept(tcp).await?;
         accept_async_with_config(tls, Some(config())).await.map_err(io::Error::other)
     }
 }
@@ -90,19 +98,24 @@ pub(super) async fn connect(
     address: SocketAddr,
     tcp: TcpStream,
 ) -> io::Result<WebSocketStream<client::TlsStream<TcpStream>>> {
-    let provider = Arc::new(ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
+    let tls = trusting(rustls::DEFAULT_VERSIONS)?;
     let name = ServerName::IpAddress(address.ip().into());
     let tls = TlsConnector::from(Arc::new(tls)).connect(name, tcp).await?;
     let (socket, _) = client_async_with_config(format!("wss://{address}/"), tls, Some(config()))
         .await
         .map_err(io::Error::other)?;
     Ok(socket)
+}
+
+/// TLS of a client that takes any certificate.
+pub(super) fn trusting(versions: &[&'static SupportedProtocolVersion]) -> io::Result<ClientConfig> {
+    let provider = Arc::new(ring::default_provider());
+    Ok(ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .map_err(io::Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth())
 }
 
 /// Takes any certificate; see the top of this file for why that is enough.
