@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tiltyard_client::{BotSettings, Latencies, Pace, PlayerSettings, SwarmReport, SwarmSettings, run_swarm};
+use tiltyard_client::{
+    BotSettings, Latencies, Pace, PlayerSettings, PredictionReport, SwarmReport, SwarmSettings, run_swarm,
+};
 use tiltyard_engine::Game;
 use tokio::sync::watch;
 
@@ -39,6 +41,9 @@ pub(crate) struct BotsArgs {
     /// What carries the packets
     #[arg(long, value_enum, default_value_t)]
     transport: TransportName,
+    /// Let them predict what their inputs do, and tell how far off that was; costs a round trip's worth of ticks a tick
+    #[arg(long)]
+    predict: bool,
     #[command(flatten)]
     link: LinkArgs,
     /// What the bad link loses and delays follows from it, instead of the configuration's seed
@@ -64,6 +69,7 @@ impl BotsArgs {
                     lane: self.lane.into(),
                     transport: self.transport.into(),
                     pace: Pace::Prompt,
+                    predicts: self.predict,
                     ..PlayerSettings::default()
                 },
                 link: self.link.link().map(|link| (link, config.seed)),
@@ -94,6 +100,7 @@ impl BotsArgs {
             "battles": report.battles.len(),
             "results": report.results,
             "input_to_state_ms": quantiles_json(&report.input_to_state),
+            "prediction": prediction_json(report.prediction.as_ref()),
             "reconnects": report.reconnects,
             "transports": transports(&report),
             "bytes_per_player_s": bytes_json(&report),
@@ -124,6 +131,22 @@ pub(crate) fn wish_of(stop: &Stop) -> watch::Receiver<bool> {
 pub(crate) fn quantiles_json(times: &Latencies) -> Value {
     let of = |share| (times.count() > 0).then(|| times.quantile_ms(share));
     json!({ "p50": of(0.5), "p99": of(0.99) })
+}
+
+/// How well poses were predicted; null of players that do not predict, and figures null where none was confirmed.
+pub(crate) fn prediction_json(report: Option<&PredictionReport>) -> Value {
+    let Some(report) = report else { return Value::Null };
+    let of = |metres: f64| (report.confirmed() > 0).then_some(metres);
+    json!({
+        "confirmed": report.confirmed(),
+        "corrections": report.corrections,
+        "jumps": report.jumps,
+        "error_m": { "mean": of(report.error_mean_m()), "p99": of(report.error_quantile_m(0.99)) },
+        "ticks": report.ticks,
+        "ticks_again": report.ticks_again,
+        "too_far": report.too_far,
+        "faults": report.faults,
+    })
 }
 
 /// How many times a player's last session rode on which transport.

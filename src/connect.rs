@@ -12,6 +12,7 @@ use tiltyard_engine::{Game, Outcome};
 use tiltyard_netcode::token::Role;
 use tiltyard_netcode::{Feed, Transport};
 
+use crate::bots::prediction_json;
 use crate::exit::{Exit, Usage};
 use crate::output::Output;
 use crate::play;
@@ -67,7 +68,14 @@ impl ConnectArgs {
         };
         let pace = if self.interactive { Pace::Prompt } else { PlayerSettings::default().pace };
         let (lane, transport) = (self.lane.into(), self.transport.into());
-        let settings = PlayerSettings { feed, pace, lane, transport, ..PlayerSettings::default() };
+        let settings = PlayerSettings {
+            feed,
+            pace,
+            lane,
+            transport,
+            predicts: self.interactive,
+            ..PlayerSettings::default()
+        };
         let time = self.seconds.map(|seconds| Duration::from_secs(seconds.into()));
         let addresses: Vec<_> = file.addresses.iter().map(ToString::to_string).collect();
         let addresses = addresses.join(", ");
@@ -135,6 +143,7 @@ fn conclude(output: Output, report: &Report, pace: Pace, addresses: &str) -> Exi
             "p99": report.input_to_state.quantile_ms(0.99),
         },
         "lead_ticks": lead_ticks(pace),
+        "prediction": prediction_json(report.prediction.as_ref()),
         "reconnects": report.reconnects,
     }));
     // Leaving a battle that one was in is no failure, by wish or by signal.

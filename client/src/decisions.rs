@@ -110,18 +110,20 @@ impl<G: Game> Decisions<G> {
         }
     }
 
-    /// Decides for a tick, once; older ticks than the newest decided are passed.
-    pub(crate) fn decide(&mut self, battle: &Battle<G>, seat: Seat, tick: u32) {
+    /// Decides for a tick, once, seeing this battle; older ticks than the newest decided are passed. Gives what was
+    /// decided.
+    pub(crate) fn decide(&mut self, battle: &Battle<G>, seat: Seat, tick: u32) -> Option<G::Input> {
         if self.is_decided(tick) || seat.index() >= battle.spec().roster.len() {
-            return;
+            return None;
         }
         self.decided = Some(tick);
         let rng = Rng::new(battle.spec().terms.seed, tick, SCRIPT_STREAM, u32::from(seat.0));
         let mut view = View { battle, seat, tick: Tick(tick), rng };
-        let Some(input) = self.script.decide(&mut view) else { return };
+        let input = self.script.decide(&mut view)?;
         self.window.push(tick, bytemuck::bytes_of(&input));
         self.unsent = (self.unsent + 1).min(self.window.len());
         self.made += 1;
+        Some(input)
     }
 
     /// The state of `tick` was seen: older inputs have had their effect.

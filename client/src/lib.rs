@@ -44,6 +44,8 @@ mod lobby;
 mod mirror;
 mod pilot;
 mod player;
+mod prediction;
+mod predictor;
 mod reader;
 mod script;
 mod session;
@@ -57,6 +59,7 @@ pub use lobby::{BattleTicket, LobbyError, LobbySession, LobbySettings, TicketErr
 pub use mirror::{BASELINES_MAX, Mirror, MirrorError, Shown};
 pub use pilot::{Pilot, PlayerSettings, client_config};
 pub use player::Player;
+pub use prediction::{PREDICTED_TICKS_MAX, Prediction, PredictionReport};
 pub use reader::{Ended, SeenDesync};
 pub use script::{Bot, Idle, SCRIPTS, Script, View, script};
 pub use session::BattleSession;

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 
 use thiserror::Error;
 use tiltyard_engine::{
-    Audience, Battle, BattleSpec, Game, KeyframeError, NotOwn, Outcome, Save, Seen, SpecError, StartError,
-    StateHash, Tick, TickRecord, TickRecordError, World, decode_keyframe, snapshot, view_hash,
+    Audience, Battle, BattleSpec, Game, KeyframeError, NotOwn, Outcome, Save, SeatInput, Seen, SpecError,
+    StartError, StateHash, Tick, TickRecord, TickRecordError, World, decode_keyframe, snapshot, view_hash,
 };
 
 /// How many states are kept as baselines of snapshots to come.
@@ -273,6 +273,11 @@ impl<G: Game> Mirror<G> {
     #[must_use]
     pub fn battle(&self) -> &Battle<G> {
         &self.battle
+    }
+
+    /// What the seats did in the mirrored tick; nothing where only states are known.
+    pub(crate) fn known_inputs(&self) -> Option<&[SeatInput<G::Input>]> {
+        (self.in_step && self.record.tick == self.tick()).then_some(&self.record.inputs[..])
     }
 
     /// How the mirrored battle ended, once it has.

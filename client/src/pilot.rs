@@ -13,7 +13,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tiltyard_engine::{Game, Registry, Seat, Tick, math};
+use tiltyard_engine::{Battle, Game, Registry, Seat, Tick, math};
 use tiltyard_netcode::message::{Ask, INPUTS_RUN_MAX, InputReport};
 use tiltyard_netcode::tick_sync::TickSync;
 use tiltyard_netcode::token::{Role, TokenFile};
@@ -23,6 +23,8 @@ use tiltyard_netcode::{
 
 use crate::decisions::{Decisions, LEAD_TICKS, LEAD_TICKS_MAX, Pace};
 use crate::mirror::Mirror;
+use crate::prediction::Prediction;
+use crate::predictor::Predictor;
 use crate::reader::{FeedReader, Follows};
 use crate::script::Script;
 use crate::statistics::{Over, Place, Report, Traffic};
@@ -78,10 +80,14 @@ pub struct PlayerSettings {
     pub connect_for_ms: u64,
     /// How long a broken session is tried to be taken up again, milliseconds; 0: not at all.
     pub reconnect_for_ms: u64,
+    /// Whether the player sees the effect of its inputs at once, by [`Prediction`]. Takes [`Pace::Prompt`], and computes
+    /// a round trip's worth of ticks anew in every tick.
+    pub predicts: bool,
 }
 
 impl Default for PlayerSettings {
-    /// Snapshots, lane by policy, repeatable decisions, ten seconds to join and half a minute to come back.
+    /// Snapshots, lane by policy, repeatable decisions, ten seconds to join and half a minute to come
+    /// back, nothing predicted.
     fn default() -> Self {
         Self {
             feed: Feed::Snapshot,
@@ -90,6 +96,7 @@ impl Default for PlayerSettings {
             pace: Pace::Repeatable { lead_ticks: LEAD_TICKS },
             connect_for_ms: 10_000,
             reconnect_for_ms: 30_000,
+            predicts: false,
         }
     }
 }
@@ -135,6 +142,7 @@ pub struct Pilot<G: Game> {
     reader: FeedReader<G>,
     decisions: Decisions<G>,
     sync: Option<TickSync>,
+    predictor: Predictor<G>,
     /// A message is due, be it an acknowledgement alone.
     speaks: bool,
     spoke_at: Millis,
@@ -168,6 +176,7 @@ impl<G: Game> Pilot<G> {
             reader: FeedReader::new(settings.feed),
             decisions: Decisions::new(script, settings.pace),
             sync: None,
+            predictor: Predictor::new(settings.predicts && settings.pace == Pace::Prompt),
             speaks: false,
             spoke_at: Millis(0),
             joined_at: Millis(0),
@@ -285,6 +294,19 @@ impl<G: Game> Pilot<G> {
         self.reader.mirror()
     }
 
+    /// What the player sees: the predicted battle while there is one, else the mirrored one.
+    #[must_use]
+    pub fn battle(&self) -> Option<&Battle<G>> {
+        let predicted = self.prediction().and_then(Prediction::battle);
+        predicted.or_else(|| Some(self.reader.mirror()?.battle()))
+    }
+
+    /// The prediction, of a player that predicts and plays.
+    #[must_use]
+    pub fn prediction(&self) -> Option<&Prediction<G>> {
+        self.predictor.prediction()
+    }
+
     /// The newest tick that the node showed; nothing before the first.
     #[must_use]
     pub fn newest_tick(&self) -> Option<Tick> {
@@ -313,6 +335,7 @@ impl<G: Game> Pilot<G> {
                 Some(_) => self.report.joined_ms,
                 None => 0,
             },
+            prediction: self.predictor.report(),
             misread: counters.misread,
             outdated: counters.outdated,
             faults: counters.faults,
@@ -400,6 +423,9 @@ impl<G: Game> Pilot<G> {
             self.shown_at = now;
             self.decisions.shown(now, tick.0);
             self.keep_time(now, tick);
+            if let (Some(seat), Some(mirror)) = (seat, self.reader.mirror()) {
+                self.predictor.confirm(seat, mirror);
+            }
             // With a clock, acknowledgements ride with the inputs: one message a tick.
             self.speaks |= self.sync.is_none() || !self.plays;
         }
@@ -445,10 +471,26 @@ impl<G: Game> Pilot<G> {
         if self.decisions.is_decided(*ticks.end()) {
             return;
         }
-        let decisions = &mut self.decisions;
-        let decide = || ticks.for_each(|tick| decisions.decide(mirror.battle(), seat, tick));
+        // Before the battle begins there is nothing to be seen of what comes.
+        let until = self.sync.as_ref().map(|_| *ticks.end());
+        if let Some(tick) = until {
+            self.predictor.predict(now, tick.saturating_sub(1));
+        }
+        let (decisions, predictor) = (&mut self.decisions, &mut self.predictor);
+        let decide = || {
+            for tick in ticks {
+                let predicted = predictor.prediction().and_then(Prediction::battle);
+                if let Some(input) = decisions.decide(predicted.unwrap_or(mirror.battle()), seat, tick) {
+                    predictor.say(tick, input);
+                }
+            }
+        };
         if catch_unwind(AssertUnwindSafe(decide)).is_err() {
             self.reader.mirror_failed();
+            self.predictor.forget();
+        }
+        if let Some(tick) = until {
+            self.predictor.predict(now, tick);
         }
         self.speaks = true;
     }
@@ -549,6 +591,7 @@ impl<G: Game> Pilot<G> {
     }
 
     fn start_over(&mut self) {
+        self.predictor.forget();
         self.decisions.start_over();
         self.sync = None;
     }

@@ -5,7 +5,8 @@ use tiltyard_engine::{Battle, Game, Seat, Tick};
 
 /// What a script sees when it decides.
 pub struct View<'a, G: Game> {
-    /// The mirrored battle, in the newest state that the client has.
+    /// What the player sees: the predicted battle of a player that predicts, else the mirrored one in the newest state
+    /// that the client has.
     pub battle: &'a Battle<G>,
     /// The seat to decide for.
     pub seat: Seat,

@@ -6,6 +6,7 @@ use tiltyard_netcode::token::Role;
 use tiltyard_netcode::{BattleId, CloseReason, DenyReason, Epoch, Lane, Transport};
 
 use crate::latencies::Latencies;
+use crate::prediction::PredictionReport;
 use crate::reader::{Ended, SeenDesync};
 
 /// Bytes of messages by the lane that they took.
@@ -99,6 +100,8 @@ pub struct Report {
     /// From the first sending of an input to the first state with its effect; the lead of a repeatable player
     /// ([`Pace::Repeatable`](crate::Pace)) is part of it.
     pub input_to_state: Latencies,
+    /// How well the own pose was predicted; nothing of players that do not predict.
+    pub prediction: Option<PredictionReport>,
     /// Smoothed round trip, milliseconds.
     pub rtt_ms: Option<u64>,
     /// Smoothed deviation of it, milliseconds.
@@ -154,6 +157,9 @@ impl Report {
         self.first_desync = earlier.first_desync.or(self.first_desync);
         self.inputs += earlier.inputs;
         self.input_to_state.merge(&earlier.input_to_state);
+        if let Some(earlier) = &earlier.prediction {
+            self.prediction.get_or_insert_default().merge(earlier);
+        }
         self.transport = self.transport.or(earlier.transport);
         self.rtt_ms = self.rtt_ms.or(earlier.rtt_ms);
         self.reconnects += earlier.reconnects + u64::from(earlier.place.is_some());

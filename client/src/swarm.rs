@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::bot::{BotError, BotPlayer, BotReport, BotSettings};
 use crate::latencies::Latencies;
 use crate::lobby::LobbyError;
+use crate::prediction::PredictionReport;
 use crate::statistics::LaneBytes;
 
 /// How a swarm goes through the house.
@@ -57,6 +58,8 @@ pub struct SwarmReport {
     pub ticks_max: u32,
     /// From an input's sending to the first state with its effect.
     pub input_to_state: Latencies,
+    /// How well their own poses were predicted; nothing if they do not predict.
+    pub prediction: Option<PredictionReport>,
     /// The bots' smoothed round trips.
     pub round_trips: Latencies,
     /// Bytes of UDP payload per player and second of battle, sent.
@@ -102,6 +105,9 @@ impl SwarmReport {
         }
         self.ticks_max = self.ticks_max.max(report.newest_tick.map_or(0, |tick| tick.0));
         self.input_to_state.merge(&report.input_to_state);
+        if let Some(prediction) = &report.prediction {
+            self.prediction.get_or_insert_default().merge(prediction);
+        }
         if let Some(ms) = report.rtt_ms {
             self.round_trips.record(ms);
         }

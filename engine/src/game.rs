@@ -1,5 +1,7 @@
 //! The trait by which a game plugs in, and what is common to all games.
 
+use glam::Vec3;
+
 use crate::rng::Rng;
 use crate::screen::{Canvas, Ink, Keys};
 use crate::snapshot::VIEW_FULL;
@@ -81,6 +83,12 @@ pub trait Game: Sized + Send + 'static {
             canvas.text(0, row, &format!("{rows:>6}  {name}"), Ink::Plain);
         }
     }
+    /// Where the body of a seat is and where it looks, seeing this world; nothing if it has none, or if it is not here.
+    /// By it a client tells how far off its prediction of the own body was, and shows it gliding there. Unless the game
+    /// tells it, what is predicted is shown as it is.
+    fn pose(_world: &World, _seat: Seat) -> Option<Pose> {
+        None
+    }
     /// One line that tells who plays `seat`, or looks on, of an event of the last tick; nothing where it is not worth
     /// a line.
     fn describe(_world: &World, _seat: Option<Seat>, _event: &Self::Event) -> Option<String> {
@@ -116,6 +124,15 @@ pub trait Game: Sized + Send + 'static {
 /// A game's rules without the engine: takes the records from tick 1 on, one after the other, and gives the hash of the
 /// state that each leads to.
 pub type Oracle<I> = Box<dyn FnMut(&TickRecord<I>) -> StateHash + Send>;
+
+/// Where a body is, and where it looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pose {
+    /// The place, in metres; z is 0 in a game that is flat.
+    pub at: Vec3,
+    /// The angle in radians from the x axis towards the y axis.
+    pub angle: f32,
+}
 
 /// A mode of a game.
 #[derive(Clone, Debug)]

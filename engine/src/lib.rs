@@ -186,7 +186,7 @@ pub use battle::{Battle, StartError};
 pub use changes::Changes;
 pub use desync::Divergence;
 pub use event::{EVENTS_MAX, Events};
-pub use game::{Game, Mode, Oracle, Outcome};
+pub use game::{Game, Mode, Oracle, Outcome, Pose};
 pub use hash::{Hashes, ProtocolHash, StateHash, hash_column};
 pub use input::{COMMANDS_MAX, Command, Reason, SeatInput, TickRecord, TickRecordError};
 pub use keyframe::{KEYFRAME_BYTES_MAX, KeyframeError, decode_keyframe, encode_keyframe};

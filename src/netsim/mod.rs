@@ -15,6 +15,7 @@ use tiltyard_engine::{Game, SEATS_MAX, TickRate};
 
 pub use self::field::{Field, spec_for};
 use self::run::{Figures, Plan};
+use crate::bots::prediction_json;
 use crate::exit::{Exit, Usage};
 use crate::output::{Output, Table};
 use crate::wishes::{FeedName, LaneName, LinkArgs};
@@ -39,9 +40,12 @@ pub(crate) struct NetsimArgs {
     /// The feed
     #[arg(long, value_enum, default_value_t)]
     feed: FeedName,
+    /// Let the players predict what their inputs do, and tell how far off that was
+    #[arg(long)]
+    predict: bool,
     /// Go through all feeds, lanes and losses of 0, 1, 5, 10 and 20 percent over 40 to 60 ms, and print the tables of
     /// docs/netcode.md
-    #[arg(long, conflicts_with_all = ["loss", "delay", "jitter", "reorder", "duplicate", "lane", "feed"])]
+    #[arg(long, conflicts_with_all = ["loss", "delay", "jitter", "reorder", "duplicate", "lane", "feed", "predict"])]
     tables: bool,
     /// With `--tables`: draw how old the players' states are over what the link loses
     #[arg(long, value_name = "FILE", requires = "tables")]
@@ -63,6 +67,7 @@ impl NetsimArgs {
             feed: self.feed.into(),
             minutes: self.minutes,
             seed: self.seed,
+            predicts: self.predict,
         };
         let bar = output.progress("simulating", u64::from(self.minutes) * 60);
         let figures = plan.run::<G>(|second| bar.set_position(second)).context("the battle")?;
@@ -122,6 +127,7 @@ fn object(figures: &Figures) -> Value {
             "lost": figures.up.lost + figures.down.lost,
             "crowded_out": figures.up.crowded_out + figures.down.crowded_out,
         },
+        "prediction": prediction_json(figures.prediction.as_ref()),
         "desyncs": figures.desyncs,
         "reconnects": figures.reconnects,
         "inputs_missed": figures.inputs_missed,
@@ -146,6 +152,11 @@ fn describe(figures: &Figures) -> String {
     row("age of the newest state, ms, half / 99 of 100 / all within", spread(&figures.state_age));
     row("from input to its effect, ms, the same", spread(&figures.input_to_state));
     row("inputs that ticks did without", format!("{} of {}", figures.inputs_missed, figures.inputs_due));
+    if let Some(prediction) = &figures.prediction {
+        let [p50, p99] = [0.5, 0.99].map(|share| prediction.error_quantile_m(share));
+        let text = format!("{:.3} / {p50:.3} / {p99:.3}", prediction.error_mean_m());
+        row("own pose predicted wrong by, m, mean / half / 99 of 100 within", text);
+    }
     row("bytes a player and second, up / down", format!("{up} / {down}"));
     row(
         "bytes of messages, reliable / datagram lane",
@@ -170,7 +181,16 @@ mod tests {
     fn plan(seed: u64) -> Plan {
         let link = LinkConfig { delay_ms: 40, jitter_ms: 20, loss: 500, ..LinkConfig::default() };
         let rate = TickRate::DEFAULT;
-        Plan { players: 4, rate, link, lane: LaneWish::Auto, feed: FeedWish::Mixed, minutes: 1, seed }
+        Plan {
+            players: 4,
+            rate,
+            link,
+            lane: LaneWish::Auto,
+            feed: FeedWish::Mixed,
+            minutes: 1,
+            seed,
+            predicts: true,
+        }
     }
 
     #[test]
@@ -203,6 +223,18 @@ mod tests {
             let missed = missed(500);
             assert!(missed < 0.1, "{feed:?}: {missed} %");
         }
+    }
+
+    #[test]
+    fn own_poses_are_predicted_to_the_centimetre_over_a_link_that_loses_five_percent() {
+        let figures = plan(9).run::<Skirmish>(|_| {}).expect("it starts");
+        let prediction = figures.prediction.expect("the players predict");
+        assert_eq!((prediction.faults, prediction.too_far), (0, 0));
+        assert!(prediction.confirmed() > 6_000, "{}", prediction.confirmed());
+        assert!(prediction.error_mean_m() < 0.01, "{} m", prediction.error_mean_m());
+        // Each state that comes is gone on from, by no more ticks than a round trip and the lead have.
+        let ticks = prediction.ticks as f64 / figures.inputs_due as f64;
+        assert!((2.0..8.0).contains(&ticks), "{ticks} ticks computed a tick");
     }
 
     #[test]

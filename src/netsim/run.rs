@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tiltyard_client::{FeedWish, LaneBytes, Latencies, Pace, PlayerSettings};
+use tiltyard_client::{FeedWish, LaneBytes, Latencies, Pace, PlayerSettings, PredictionReport};
 use tiltyard_engine::{Game, StartError, StateHash, TickRate};
 use tiltyard_netcode::LaneWish;
 use tiltyard_netcode::link::{LinkConfig, LinkStats};
@@ -23,6 +23,8 @@ pub(super) struct Plan {
     pub(super) feed: FeedWish,
     pub(super) minutes: u32,
     pub(super) seed: u64,
+    /// The players predict.
+    pub(super) predicts: bool,
 }
 
 /// What came of it.
@@ -34,6 +36,8 @@ pub(super) struct Figures {
     pub(super) ticks: u64,
     pub(super) state_age: Latencies,
     pub(super) input_to_state: Latencies,
+    /// Of players that predict.
+    pub(super) prediction: Option<PredictionReport>,
     pub(super) inputs_missed: u64,
     /// Inputs that ticks could have had: one for each player and tick.
     pub(super) inputs_due: u64,
@@ -73,7 +77,9 @@ impl Plan {
         let mut field = Field::<G>::new(spec, self.link, seed)?;
         for seat in 0..self.players {
             let (feed, lane) = (self.feed.feed::<G>(seat), self.lane);
-            field.join(seat, PlayerSettings { feed, lane, pace: Pace::Prompt, ..PlayerSettings::default() });
+            let predicts = self.predicts;
+            let pace = Pace::Prompt;
+            field.join(seat, PlayerSettings { feed, lane, pace, predicts, ..PlayerSettings::default() });
         }
         let is_through = field.run_to_end(field.now() + longest);
         figures.add(&field, is_through);
@@ -99,6 +105,9 @@ impl Figures {
             self.lane_bytes.merge(report.lane_bytes_up);
             self.lane_bytes.merge(report.lane_bytes_down);
             self.input_to_state.merge(&report.input_to_state);
+            if let Some(prediction) = &report.prediction {
+                self.prediction.get_or_insert_default().merge(prediction);
+            }
             self.player_ms += report.joined_ms;
             heard_the_end &= report.ended().is_some();
         }

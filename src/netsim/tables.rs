@@ -14,6 +14,8 @@ pub(super) const LANES: [(&str, LaneWish); 3] =
     [("auto", LaneWish::Auto), ("kcp", LaneWish::Kcp), ("datagram", LaneWish::Datagram)];
 pub(super) const FEEDS: [(&str, FeedWish); 2] =
     [("snapshot", FeedWish::Snapshot), ("frame", FeedWish::Frame)];
+/// The lane on which the players also predict: it costs time, and is the same on all.
+const PREDICTING: &str = "auto";
 /// How many there are of all.
 pub(super) const CELLS: u64 = (LOSSES.len() * LANES.len() * FEEDS.len()) as u64;
 
@@ -58,7 +60,16 @@ pub(super) fn run<G: Game>(
         for (lane, lane_wish) in LANES {
             for loss in LOSSES {
                 let link = LinkConfig { loss: loss * 100, ..LINK };
-                let plan = Plan { players, rate, link, lane: lane_wish, feed: feed_wish, minutes, seed };
+                let plan = Plan {
+                    players,
+                    rate,
+                    link,
+                    lane: lane_wish,
+                    feed: feed_wish,
+                    minutes,
+                    seed,
+                    predicts: lane == PREDICTING,
+                };
                 cells.push(Cell { feed, lane, loss, figures: plan.run::<G>(|_| {})? });
                 done();
             }
@@ -67,7 +78,7 @@ pub(super) fn run<G: Game>(
     Ok(cells)
 }
 
-/// The tables as Markdown, one for each feed.
+/// The tables as Markdown: one for each feed, and one of the prediction.
 pub(super) fn markdown(cells: &[Cell]) -> String {
     let mut text = String::new();
     for (feed, _) in FEEDS {
@@ -92,6 +103,26 @@ pub(super) fn markdown(cells: &[Cell]) -> String {
             ));
         }
         text.push('\n');
+    }
+    text.push_str(
+        "### Prediction of the own pose, lane auto\n\n\
+         | feed | lost % | states confirmed | off % | off by mean | p99 m | jumps | ticks computed a tick |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for cell in cells.iter().filter(|cell| cell.lane == PREDICTING) {
+        let Some(prediction) = &cell.figures.prediction else { continue };
+        let confirmed = prediction.confirmed().max(1) as f64;
+        text.push_str(&format!(
+            "| {} | {} | {} | {:.2} | {:.4} | {:.3} | {} | {:.1} |\n",
+            cell.feed,
+            cell.loss,
+            prediction.confirmed(),
+            prediction.corrections as f64 * 100.0 / confirmed,
+            prediction.error_mean_m(),
+            prediction.error_quantile_m(0.99),
+            prediction.jumps,
+            prediction.ticks as f64 / cell.figures.inputs_due.max(1) as f64,
+        ));
     }
     text.truncate(text.trim_end().len());
     text

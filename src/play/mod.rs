@@ -132,8 +132,8 @@ pub(crate) async fn play<G: Game>(
 
 fn draw<G: Game>(pilot: &Pilot<G>, picture: &mut Canvas) {
     let seat = pilot.place().map(|place| Seat(place.seat));
-    match pilot.mirror() {
-        Some(mirror) if pilot.newest_tick().is_some() => G::picture(mirror.battle(), seat, picture),
+    match pilot.battle() {
+        Some(battle) if pilot.newest_tick().is_some() => G::picture(battle, seat, picture),
         _ => {
             let text = if seat.is_some() { "waiting for the battle" } else { "waiting for the node" };
             picture.text(0, 0, text, Ink::Strong);

@@ -43,7 +43,8 @@ use crate::math;
 use crate::rng::Rng;
 use crate::screen::{Canvas, Keys};
 use crate::{
-    ActorId, Battle, BattleSpec, Game, Mode, Oracle, Outcome, Registry, Schedule, Seat, Stage, Terms, World,
+    ActorId, Battle, BattleSpec, Game, Mode, Oracle, Outcome, Pose, Registry, Schedule, Seat, Stage, Terms,
+    World,
 };
 
 /// The reference game.
@@ -177,6 +178,13 @@ impl Game for Skirmish {
 
     fn steer(world: &World, seat: Seat, keys: &Keys) -> Input {
         screen::steer(world, seat, keys)
+    }
+
+    fn pose(world: &World, seat: Seat) -> Option<Pose> {
+        let puppets = world.rows::<Puppet>();
+        let (positions, facings) = (puppets.read::<Position>(), puppets.read::<Facing>());
+        let (position, facing) = (positions.get(seat.index())?, facings.get(seat.index())?);
+        Some(Pose { at: position.at.extend(0.0), angle: facing.angle })
     }
 
     fn describe(world: &World, seat: Option<Seat>, event: &Event) -> Option<String> {
