@@ -193,7 +193,8 @@ fn connect(criterion: &mut Criterion) {
     assert!(server.borrow().connections() > 0);
     criterion.bench_function("netcode/X25519, a key and an agreement", |bencher| {
         let random = SystemRandom::new();
-        let share = || EphemeralPrivateKey::generate(&X25519, &random).expect("the system has random numbers");
+        let share =
+            || EphemeralPrivateKey::generate(&X25519, &random).expect("the system has random numbers");
         let theirs = share().compute_public_key().expect("a fresh key has a public half");
         bencher.iter(|| {
             let (own, theirs) = (share(), UnparsedPublicKey::new(&X25519, &theirs));

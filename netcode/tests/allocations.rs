@@ -1,4 +1,5 @@
-//! What a session costs in memory, and that its steady state allocates nothing outside the kcp crate.
+//! What a session costs in memory, that its steady state allocates nothing outside the kcp crate, and that strangers
+//! leave nothing.
 //!
 //! One test alone in its process: the counting allocator counts everybody.
 
@@ -185,4 +186,37 @@ fn a_session_is_small_and_its_datagram_lane_allocates_nothing() {
     eprintln!(
         "{per_session} bytes a session of the server, {allocations} allocations for {messages} messages over KCP"
     );
+    drop(pairs);
+    hundred_thousand_strangers_leave_nothing();
+}
+
+/// Each says HELLO from an address of its own, and a CONNECT with a cookie that is not for it.
+fn hundred_thousand_strangers_leave_nothing() {
+    let (now, mut server, mut pairs, mut buffer) = sessions(LaneWish::Auto);
+    second(&mut { now }, &mut server, &mut pairs, &mut buffer);
+    let (mut hello, mut connect) = (Vec::new(), Vec::new());
+    let mut stranger = Client::new(config(SESSIONS, LaneWish::Auto), now, [99; 32]);
+    stranger.poll_transmit(now, &mut hello).expect("a client begins with HELLO");
+    let home = SocketAddr::from(([203, 0, 113, 1], 1));
+    server.handle_datagram(now, home, &mut hello.clone());
+    server.poll_transmit(now, &mut buffer).expect("CHALLENGE");
+    stranger.handle_datagram(now, SocketAddr::from(([192, 0, 2, 1], 1)), &mut buffer);
+    stranger.poll_transmit(now, &mut connect).expect("CONNECT");
+
+    let (mut bytes_in, mut bytes_out) = (0_usize, 0_usize);
+    let before = (BYTES.load(Relaxed), ALLOCATIONS.load(Relaxed));
+    for number in 0..100_000_u32 {
+        let from = SocketAddr::from(((0x0B00_0000 + number).to_be_bytes(), 7));
+        for datagram in [&mut hello, &mut connect] {
+            server.handle_datagram(now, from, datagram);
+            bytes_in += datagram.len();
+        }
+        while server.poll_transmit(now, &mut buffer).is_some() {
+            bytes_out += buffer.len();
+        }
+    }
+    assert_eq!((BYTES.load(Relaxed), ALLOCATIONS.load(Relaxed)), before, "bytes that are held, allocations");
+    assert!(bytes_out > 0);
+    assert!(bytes_out <= bytes_in, "{bytes_out} bytes out for {bytes_in} bytes in");
+    eprintln!("100000 strangers: {bytes_in} bytes in, {bytes_out} out, 0 bytes more held, 0 allocations");
 }

@@ -30,6 +30,9 @@ fn a_client_with_a_new_address_is_followed_within_a_round_trip_of_its_first_word
     }
     // The word takes 20 ms up; then the challenge down and the answer up are one round trip.
     assert!(followed.is_some_and(|ms| ms <= 64), "{followed:?}");
+    eprintln!(
+        "followed to a new address {followed:?} ms after the first word from there; a round trip takes 40"
+    );
     assert_eq!((world.server.counters().paths_challenged, world.server.counters().paths_followed), (1, 1));
     assert!(world.ends(connection).is_empty());
 }
