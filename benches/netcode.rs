@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ring::agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephemeral};
@@ -70,6 +71,8 @@ fn client(seat: u16, lane: LaneWish, now: Millis) -> Client {
 }
 
 fn client_with(seat: u16, lane: LaneWish, protocol_hash: [u8; 16], now: Millis) -> Client {
+    static CLIENTS: AtomicU64 = AtomicU64::new(1);
+    let number = CLIENTS.fetch_add(1, Relaxed);
     let secret = SessionSecret::from_bytes([9; 32]);
     let claims = Claims {
         player: u64::from(seat),
@@ -95,10 +98,11 @@ fn client_with(seat: u16, lane: LaneWish, protocol_hash: [u8; 16], now: Millis) 
         math_hash: None,
         resume_tick: None,
         transport: TransportWish::Only(Transport::Udp),
-        connect_sequence: 1,
+        // A newer connection takes the seat over, and is no copy of the one before.
+        connect_sequence: number,
     };
     let mut seed = [4; 32];
-    seed[..2].copy_from_slice(&seat.to_le_bytes());
+    seed[..8].copy_from_slice(&number.to_le_bytes());
     Client::new(config, now, seed)
 }
 
@@ -122,8 +126,11 @@ fn pass(server: &mut Server, clients: &mut [Client], first_seat: u16, now: Milli
             }
         }
         while let Some(transmit) = server.poll_transmit(now, &mut datagram) {
-            let index = usize::from(transmit.to.address.port() - first_seat);
-            clients[index].handle_datagram(now, node(), &mut datagram);
+            // What goes to a session that was replaced is lost.
+            let index = usize::from(transmit.to.address.port()).checked_sub(usize::from(first_seat));
+            if let Some(client) = index.and_then(|index| clients.get_mut(index)) {
+                client.handle_datagram(now, node(), &mut datagram);
+            }
             moved = true;
         }
         if !moved {
@@ -149,8 +156,8 @@ fn hello(criterion: &mut Criterion) {
 
 /// A CONNECT as far as its sender, who has a cookie, can be judged without a key exchange, and one that is taken.
 fn connect(criterion: &mut Criterion) {
-    let (server, now, mut answer) = (RefCell::new(server()), Millis(1000), Vec::new());
-    let connect = |seat: u16, protocol_hash: [u8; 16]| {
+    let (server, mut now, mut answer) = (RefCell::new(server()), Millis(1000), Vec::new());
+    let connect = |now: Millis, seat: u16, protocol_hash: [u8; 16]| {
         let (mut client, mut datagram) = (client_with(seat, LaneWish::Auto, protocol_hash, now), Vec::new());
         client.poll_transmit(now, &mut datagram).expect("HELLO");
         let mut server = server.borrow_mut();
@@ -160,7 +167,7 @@ fn connect(criterion: &mut Criterion) {
         client.poll_transmit(now, &mut datagram).expect("CONNECT");
         datagram
     };
-    let foreign = connect(1, [8; 16]);
+    let foreign = connect(now, 1, [8; 16]);
     criterion.bench_function("netcode/CONNECT denied for its protocol hash", |bencher| {
         bencher.iter_batched_ref(
             || foreign.clone(),
@@ -172,25 +179,26 @@ fn connect(criterion: &mut Criterion) {
             BatchSize::SmallInput,
         );
     });
-    assert_eq!(server.borrow().connections(), 0);
     let mut seat = 0;
     criterion.bench_function("netcode/CONNECT admitted", |bencher| {
         bencher.iter_batched_ref(
             || {
-                // Seats are used again: a newer connection takes over.
-                seat = seat % 1000 + 1;
-                (seat, connect(seat, PROTOCOL))
+                (seat, now) = (seat % 1000 + 1, now + 1);
+                server.borrow_mut().handle_timeout(now);
+                (now, seat, connect(now, seat, PROTOCOL))
             },
-            |(seat, datagram)| {
+            |(now, seat, datagram)| {
+                let now = *now;
                 let mut server = server.borrow_mut();
+                let accepted = server.counters().accepted;
                 server.handle_datagram(now, address(*seat), datagram);
-                assert!(server.poll_transmit(now, &mut answer).is_some());
+                assert_eq!(server.counters().accepted, accepted + 1);
+                while server.poll_transmit(now, &mut answer).is_some() {}
                 while server.poll_event().is_some() {}
             },
-            BatchSize::SmallInput,
+            BatchSize::PerIteration,
         );
     });
-    assert!(server.borrow().connections() > 0);
     criterion.bench_function("netcode/X25519, a key and an agreement", |bencher| {
         let random = SystemRandom::new();
         let share =
@@ -207,11 +215,12 @@ fn connect(criterion: &mut Criterion) {
 
 /// Both ends of HELLO, CHALLENGE, CONNECT and ACCEPT, key exchange included.
 fn handshake(criterion: &mut Criterion) {
-    let (mut server, mut seat, now) = (server(), 0_u16, Millis(1000));
+    let (mut server, mut seat, mut now) = (server(), 0_u16, Millis(1000));
     criterion.bench_function("netcode/handshake, both ends", |bencher| {
         bencher.iter(|| {
-            // Seats are used again: a newer connection takes over.
-            seat = seat % 1000 + 1;
+            // Seats are used again: a newer connection takes over, and the older one is gone after a while.
+            (seat, now) = (seat % 1000 + 1, now + 1);
+            server.handle_timeout(now);
             let mut clients = [client(seat, LaneWish::Auto, now)];
             pass(&mut server, &mut clients, seat, now);
             assert!(clients[0].is_connected());
