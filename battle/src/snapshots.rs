@@ -112,7 +112,7 @@ impl Snapshots {
         let newest = self.newest.expect("a state was taken in this tick");
         self.shown += 1;
         let encoded = &mut self.encoded;
-        let registry = battle.world().registry();
+        let (registry, rate) = (battle.world().registry(), battle.spec().terms.rate);
         let now = &self.saves[slot(newest)];
         let wanted = wanted.filter(|tick| *tick < newest);
         let kept = |tick: &Tick| {
@@ -124,7 +124,7 @@ impl Snapshots {
             let base = wanted.map(|tick| &self.saves[slot(tick)]);
             let shared = self.full.get(wanted, |bytes| {
                 *encoded += 1;
-                snapshot::encode(registry, now, base, bytes);
+                snapshot::encode(registry, rate, now, base, bytes);
             });
             return Shown { baseline: wanted, hash: battle.state_hash(), shared, private: &[] };
         }
@@ -143,7 +143,7 @@ impl Snapshots {
                 self.saves[slot(tick)].select(registry, &seen[slot(tick)], Audience::Everybody, base);
                 &*base
             });
-            snapshot::encode(registry, part, base, bytes);
+            snapshot::encode(registry, rate, part, base, bytes);
         });
         let shared_hash = part.hashes().state();
         let Some((seat, private)) = seat.and_then(|seat| Some((seat, self.privates.get_mut(seat.index())?)))
@@ -216,7 +216,7 @@ impl Private {
             save.select(registry, seen, Audience::Owner, base);
             &*base
         });
-        snapshot::encode(registry, &self.now, base, &mut self.body);
+        snapshot::encode(registry, battle.spec().terms.rate, &self.now, base, &mut self.body);
         Some(self.now.hashes().state())
     }
 }

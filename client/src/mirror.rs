@@ -207,14 +207,14 @@ impl<G: Game> Mirror<G> {
             }
         };
         let mut new = self.spare.pop().unwrap_or_default();
-        let registry = self.battle.world().registry();
+        let (registry, rate) = (self.battle.world().registry(), self.battle.spec().terms.rate);
         let shared = base.map(|base| &base.shared);
-        snapshot::decode(registry, shown.tick, shared, shown.shared, &mut new.shared)?;
+        snapshot::decode(registry, rate, shown.tick, shared, shown.shared, &mut new.shared)?;
         new.private.clear();
         let mut here = new.shared.hashes().state();
         if !shown.private.is_empty() {
             let private = base.map(|base| &base.private).filter(|private| !private.is_empty());
-            snapshot::decode(registry, shown.tick, private, shown.private, &mut new.private)?;
+            snapshot::decode(registry, rate, shown.tick, private, shown.private, &mut new.private)?;
             here = view_hash(here, Some(new.private.hashes().state()));
         }
         if here != shown.hash {

@@ -13,6 +13,9 @@ use crate::{ActorId, Field, FieldKind, Game, Kind, ProtocolHash, Record};
 /// The most kinds and singletons together.
 pub const KINDS_MAX: usize = 64;
 
+/// The most elements of a record that is moved.
+pub(crate) const MOTION_ELEMENTS_MAX: usize = 4;
+
 /// The state of a game, as registered by [`Game::components`]: at most [`KINDS_MAX`] kinds and singletons.
 #[derive(Debug)]
 pub struct Registry {
@@ -59,6 +62,20 @@ pub enum RegistryError {
         /// The record's name.
         record: &'static str,
     },
+    /// A declared motion that there cannot be.
+    #[error(
+        "kind {kind} cannot move {record} by {by}: register the kind first, give it both records, all of their fields \
+         on one grid and as many elements in one as in the other, four at most, and let no record be moved twice, nor by \
+         what is moved itself"
+    )]
+    Motion {
+        /// The kind's name.
+        kind: &'static str,
+        /// The record that is moved.
+        record: &'static str,
+        /// The record that it is moved by.
+        by: &'static str,
+    },
     /// Two different records have one name.
     #[error("two different records are called {name}: rename one, names are what desync reports go by")]
     NameTwice {
@@ -80,6 +97,8 @@ pub struct KindEntry {
     pub(crate) type_id: TypeId,
     pub(crate) singleton: bool,
     pub(crate) columns: Vec<ColumnEntry>,
+    /// Columns that follow others: the moved one, and the one that it is moved by.
+    pub(crate) motions: Vec<(usize, usize)>,
     pub(crate) row_bytes: usize,
     pub(crate) ops: KindOps,
 }
@@ -174,6 +193,22 @@ impl Registry {
         self
     }
 
+    /// Declares that the record `T` of a kind moves by its record `V` while nothing else happens: in each tick every
+    /// element of `T` grows by the same element of `V` times the seconds of a tick, as
+    /// [`integrate`](crate::kit::motion::integrate) does it. All elements of both, four at most, must lie on one
+    /// grid.
+    ///
+    /// Snapshots then tell of `T` only what does not follow from the baseline's `V`. It need not hold for every row and
+    /// tick; what it does not hold for costs bytes. Has no effect on the battle itself.
+    pub fn moves<K: Kind, T: Record, V: Record>(&mut self) -> &mut Self {
+        let problem = RegistryError::Motion { kind: K::NAME, record: T::NAME, by: V::NAME };
+        let kind = self.kinds.iter_mut().find(|kind| kind.type_id == TypeId::of::<K>());
+        if !kind.is_some_and(KindEntry::follow::<T, V>) {
+            self.problems.push(problem);
+        }
+        self
+    }
+
     /// Registers a singleton that is shown in no view but the full one.
     pub fn hidden_singleton<T: Record>(&mut self) -> &mut Self {
         self.add::<Single<T>>(true);
@@ -208,6 +243,9 @@ impl Registry {
             text.push_str(&format!("{} {}\n", if kind.singleton { "singleton" } else { "kind" }, kind.name));
             for column in &kind.columns {
                 describe(&mut text, column.record, column.fields);
+            }
+            for &(moved, by) in &kind.motions {
+                text.push_str(&format!("moves {} {}\n", kind.columns[moved].record, kind.columns[by].record));
             }
         }
         for kind in &self.kinds {
@@ -254,6 +292,7 @@ impl Registry {
             type_id: TypeId::of::<K>(),
             singleton,
             columns: columns.columns,
+            motions: Vec::new(),
             row_bytes,
             ops: KindOps::of::<K>(),
         });
@@ -302,7 +341,33 @@ impl KindEntry {
     }
 }
 
+impl KindEntry {
+    /// Notes that `T` moves by `V`; false if it cannot.
+    fn follow<T: Record, V: Record>(&mut self) -> bool {
+        let place = |id| self.columns.iter().position(|column| column.type_id == id);
+        let (Some(moved), Some(by)) = (place(TypeId::of::<T>()), place(TypeId::of::<V>())) else {
+            return false;
+        };
+        let [grid, by_grid] = [moved, by].map(|column| self.columns[column].grid());
+        let small = grid.is_some_and(|(_, elements)| elements as usize <= MOTION_ELEMENTS_MAX);
+        let fits = small && grid == by_grid && moved != by;
+        let free = self.motions.iter().all(|other| other.0 != moved && other.0 != by && other.1 != moved);
+        if fits && free {
+            self.motions.push((moved, by));
+        }
+        fits && free
+    }
+}
+
 impl ColumnEntry {
+    /// The grid on which all elements lie, and how many there are.
+    fn grid(&self) -> Option<(FieldKind, u32)> {
+        let kind = self.fields.first()?.kind;
+        let one =
+            matches!(kind, FieldKind::Grid { .. }) && self.fields.iter().all(|field| field.kind == kind);
+        one.then(|| (kind, self.fields.iter().map(|field| field.count).sum()))
+    }
+
     /// The record's name.
     #[must_use]
     pub fn record(&self) -> &'static str {

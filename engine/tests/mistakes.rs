@@ -13,8 +13,11 @@ record! {
     struct Life { left: u32 }
     struct Tally { born: u32 }
     struct Stray { value: u32 }
+    struct Speed { by: glam::Vec2 => grid(4096) }
+    struct Rise { by: glam::Vec3 => grid(64) }
 }
 kind! {
+    struct Bird { place: Place, speed: Speed, rise: Rise, life: Life }
     struct Cell { place: Place, life: Life }
     struct Twin { a: Place, b: Place }
     struct Ghost { place: Place }
@@ -44,6 +47,14 @@ const SYSTEM_WALKS_A_STRANGER: u8 = 10;
 const SYSTEM_WRITES_ANOTHER_KINDS_RECORD: u8 = 11;
 const SYSTEM_READS_ANOTHER_KINDS_RECORD: u8 = 12;
 
+const MOVES_A_STRANGER: u8 = 13;
+const MOVES_WHAT_THE_KIND_HAS_NOT: u8 = 14;
+const MOVES_BY_ANOTHER_NUMBER_OF_ELEMENTS: u8 = 15;
+const MOVES_WHAT_IS_ON_NO_GRID: u8 = 16;
+const MOVES_TWICE: u8 = 17;
+const MOVES_ROUND: u8 = 18;
+const MOVES_ITSELF: u8 = 19;
+
 impl<const MISTAKE: u8> Game for Wrong<MISTAKE> {
     const NAME: &'static str = "wrong";
     type Input = Life;
@@ -58,6 +69,17 @@ impl<const MISTAKE: u8> Game for Wrong<MISTAKE> {
             SINGLETON_TWICE => registry.singleton::<Tally>(),
             RECORD_TWICE_IN_A_KIND => registry.kind::<Twin>(),
             TWO_RECORDS_OF_ONE_NAME => registry.kind::<Shadow>(),
+            MOVES_A_STRANGER => registry.moves::<Bird, Place, Speed>(),
+            MOVES_WHAT_THE_KIND_HAS_NOT => registry.moves::<Cell, Place, Speed>(),
+            MOVES_BY_ANOTHER_NUMBER_OF_ELEMENTS => registry.kind::<Bird>().moves::<Bird, Place, Rise>(),
+            MOVES_WHAT_IS_ON_NO_GRID => registry.kind::<Bird>().moves::<Bird, Life, Life>(),
+            MOVES_TWICE => {
+                registry.kind::<Bird>().moves::<Bird, Place, Speed>().moves::<Bird, Place, Speed>()
+            }
+            MOVES_ROUND => {
+                registry.kind::<Bird>().moves::<Bird, Place, Speed>().moves::<Bird, Speed, Place>()
+            }
+            MOVES_ITSELF => registry.kind::<Bird>().moves::<Bird, Place, Place>(),
             _ => registry,
         };
     }
@@ -145,6 +167,24 @@ fn what_is_registered_wrongly_is_an_error_at_start() {
     );
     let registry = Registry::of::<Wrong<KIND_TWICE>>().unwrap_err().to_string();
     assert_eq!(registry, format!("Cell {own_name}"), "the registry alone says the same");
+}
+
+#[test]
+fn a_motion_that_there_cannot_be_is_an_error_at_start() {
+    let motion = |kind: &str, record: &str, by: &str| {
+        format!(
+            "Game::components: kind {kind} cannot move {record} by {by}: register the kind first, give it both \
+             records, all of their fields on one grid and as many elements in one as in the other, four at most, and let no \
+             record be moved twice, nor by what is moved itself"
+        )
+    };
+    assert_eq!(at_start::<MOVES_A_STRANGER>(), motion("Bird", "Place", "Speed"));
+    assert_eq!(at_start::<MOVES_WHAT_THE_KIND_HAS_NOT>(), motion("Cell", "Place", "Speed"));
+    assert_eq!(at_start::<MOVES_BY_ANOTHER_NUMBER_OF_ELEMENTS>(), motion("Bird", "Place", "Rise"));
+    assert_eq!(at_start::<MOVES_WHAT_IS_ON_NO_GRID>(), motion("Bird", "Life", "Life"));
+    assert_eq!(at_start::<MOVES_TWICE>(), motion("Bird", "Place", "Speed"));
+    assert_eq!(at_start::<MOVES_ROUND>(), motion("Bird", "Speed", "Place"));
+    assert_eq!(at_start::<MOVES_ITSELF>(), motion("Bird", "Place", "Place"));
 }
 
 #[test]

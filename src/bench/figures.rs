@@ -156,8 +156,8 @@ impl Copies {
             ensure!(hash == expected, "tick {} hashes otherwise than before", record.tick.0);
             let baseline = &saves[(index + 1) % slots];
             bytes.clear();
-            let registry = battle.world().registry();
-            timed(&mut self.encode_ns, || snapshot::encode(registry, &now, Some(baseline), &mut bytes));
+            let (registry, rate) = (battle.world().registry(), battle.spec().terms.rate);
+            timed(&mut self.encode_ns, || snapshot::encode(registry, rate, &now, Some(baseline), &mut bytes));
             self.snapshot_bytes.push(black_box(&bytes).len());
             // The same bytes for both, over those of the newest state, and as warm for both.
             plain.resize(plain.len().max(baseline.len()).max(now.len()), 0);

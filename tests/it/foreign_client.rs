@@ -75,10 +75,10 @@ fn vectors() -> String {
     line(&mut text, "inputs_of_the_last_tick", &inputs);
 
     battle.save(&mut now);
-    let registry = battle.world().registry();
+    let (registry, rate) = (battle.world().registry(), battle.spec().terms.rate);
     for (name, against) in [("snapshot_message_whole", None), ("snapshot_message", Some(&baseline))] {
         let mut shared = Vec::new();
-        snapshot::encode(registry, &now, against, &mut shared);
+        snapshot::encode(registry, rate, &now, against, &mut shared);
         let message_of = Snapshot {
             epoch: Epoch(1),
             tick: TICKS,

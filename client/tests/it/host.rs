@@ -316,8 +316,8 @@ impl<G: Game> Host<G> {
                     let baseline = guest.acknowledged.filter(held);
                     let save = |at: u32| &self.saves[(at % BASELINES) as usize];
                     let mut shared = Vec::new();
-                    let registry = self.battle.world().registry();
-                    snapshot::encode(registry, save(tick), baseline.map(save), &mut shared);
+                    let (registry, rate) = (self.battle.world().registry(), self.battle.spec().terms.rate);
+                    snapshot::encode(registry, rate, save(tick), baseline.map(save), &mut shared);
                     Snapshot {
                         epoch: self.epoch,
                         tick,

@@ -49,13 +49,15 @@ fn fight() -> &'static Fight {
 pub(crate) fn state(data: &[u8]) {
     let Some((kind, bytes)) = data.split_first() else { return };
     let Fight { registry, spec, now, baseline, record, .. } = fight();
+    let rate = spec.terms.rate;
     match kind % 5 {
         0 | 1 => {
             let against = (kind % 5 == 1).then_some(baseline);
             let (mut save, mut again, mut told) = (Save::default(), Save::default(), Vec::new());
-            if snapshot::decode(registry, now.tick(), against, bytes, &mut save).is_ok() {
-                snapshot::encode(registry, &save, None, &mut told);
-                snapshot::decode(registry, now.tick(), None, &told, &mut again).expect("it was just told");
+            if snapshot::decode(registry, rate, now.tick(), against, bytes, &mut save).is_ok() {
+                snapshot::encode(registry, rate, &save, None, &mut told);
+                snapshot::decode(registry, rate, now.tick(), None, &told, &mut again)
+                    .expect("it was just told");
                 assert_eq!(save, again);
             }
         }
@@ -87,8 +89,8 @@ pub(crate) fn state(data: &[u8]) {
 fn genuine() -> Vec<Vec<u8>> {
     let Fight { registry, spec, now, baseline, record, next } = fight();
     let mut inputs = vec![vec![0], vec![1], vec![2], vec![3], vec![4]];
-    snapshot::encode(registry, now, None, &mut inputs[0]);
-    snapshot::encode(registry, now, Some(baseline), &mut inputs[1]);
+    snapshot::encode(registry, spec.terms.rate, now, None, &mut inputs[0]);
+    snapshot::encode(registry, spec.terms.rate, now, Some(baseline), &mut inputs[1]);
     inputs[2].extend(encode_keyframe(now, record));
     next.encode(record, &mut inputs[3]);
     inputs[4].extend(spec.encode());

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import unittest
 
-from tiltyard_client import crypto, game, messages, session
+from tiltyard_client import crypto, game, messages, session, snapshot
 from tiltyard_client.kcp import ACK, BLOCK_MAX, HEADER, PUSH, WASK, WINS, Kcp
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -154,14 +154,15 @@ class Game(unittest.TestCase):
         seats = len(game.Spec(LAYOUT, GAME["spec"]).seats)
         base, _ = game.decode_keyframe(LAYOUT, messages.parse(GAME["keyframe_message"])[1]["state"], seats)
         for name, baseline in [("snapshot_message_whole", None), ("snapshot_message", 36)]:
-            snapshot = messages.parse(GAME[name])[1]
-            self.assertEqual((snapshot["baseline"], snapshot["private"]), (baseline, b""))
+            message = messages.parse(GAME[name])[1]
+            self.assertEqual((message["baseline"], message["private"]), (baseline, b""))
             against = game.State.empty(LAYOUT) if baseline is None else base
-            state = game.decode_snapshot(LAYOUT, snapshot["tick"], against, snapshot["shared"])
+            tick, body = message["tick"], message["shared"]
+            state = snapshot.decode(LAYOUT, 30, tick, against, body)
             self.assertEqual(state.pack(LAYOUT), GAME["snapshot_columns"])
-            for torn in [snapshot["shared"][:-1], snapshot["shared"] + b"\0"]:
+            for torn in [body[:-1], body[:-4], body[:8], body + b"\0", body + bytes(4)]:
                 with self.assertRaises(ValueError):
-                    game.decode_snapshot(LAYOUT, snapshot["tick"], against, torn)
+                    snapshot.decode(LAYOUT, 30, tick, against, torn)
         self.assertEqual(len(list(state.rows(LAYOUT, "Puppet"))), seats)
 
     def test_the_end(self):

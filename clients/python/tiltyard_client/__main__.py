@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 
-from . import game, messages
+from . import game, messages, snapshot
 from .session import FEEDS, LANES, Session, TokenFile
 
 LEAD_TICKS = 8
@@ -80,13 +80,14 @@ class Player:
 
     def _snapshot(self, message):
         self._confirm(message["report"])
-        if message["tick"] <= self.shown:
+        if self.spec is None or message["tick"] <= self.shown:
             return
         baseline = message["baseline"]
         base = game.State.empty(self.layout) if baseline is None else self.baselines.get(baseline)
         if base is None:
             raise ValueError(f"a snapshot against tick {baseline}, which is not here")
-        self.state = game.decode_snapshot(self.layout, message["tick"], base, message["shared"])
+        rate_hz = self.spec.rate_hz
+        self.state = snapshot.decode(self.layout, rate_hz, message["tick"], base, message["shared"])
         self.baselines[message["tick"]] = self.state
         for tick in sorted(self.baselines)[:-BASELINES_MAX]:
             del self.baselines[tick]

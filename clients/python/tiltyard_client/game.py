@@ -18,8 +18,7 @@ FORMATS = {
 FIELD = re.compile(r"(\w+):(\w+)(?: \{ per_unit: (\d+) \})?x(\d+)@(\d+)")
 REASONS = ("arrived", "repeated", "neutral", "bot")
 COMMANDS = ("joined", "left", "replaced", "act", "chance")
-COUNT_WIDTHS = (4, 8, 16, 32)
-ROWS_MAX = 65_536
+GRID_MAX = (1 << 31) - 1
 
 
 class Field:
@@ -33,7 +32,7 @@ class Field:
         """The value that is left of a number when it is stored in the field."""
         if self.kind == "Grid":
             wire = signed(wire, 32)
-            return int(struct.unpack("<f", struct.pack("<f", wire))[0])
+            return min(int(struct.unpack("<f", struct.pack("<f", wire))[0]), GRID_MAX)
         return signed(wire, self.bits) if self.kind[0] == "I" else wire & ((1 << self.bits) - 1)
 
     def pack(self, wire):
@@ -43,7 +42,7 @@ class Field:
 
     def unpack(self, data, at):
         (value,) = struct.unpack_from(self.format, data, at)
-        return int(value * self.per_unit) if self.kind == "Grid" else value
+        return min(int(value * self.per_unit), GRID_MAX) if self.kind == "Grid" else value
 
     def value(self, wire):
         """As a person reads it."""
@@ -84,6 +83,7 @@ class Record:
 class Kind:
     def __init__(self, name, singleton):
         self.name, self.singleton, self.records = name, singleton, []
+        self.motions = {}  # the place of a moved record: that of the one that it is moved by
 
 
 class Layout:
@@ -102,9 +102,13 @@ class Layout:
             word, _, rest = line.partition(" ")
             if word in ("kind", "singleton"):
                 self.kinds.append(Kind(rest, word == "singleton"))
+            elif word == "moves":
+                names = [record.name for record in self.kinds[-1].records]
+                moved, by = rest.split()
+                self.kinds[-1].motions[names.index(moved)] = names.index(by)
             elif word in ("input", "event", "setup"):
                 setattr(self, word, Record(word, rest))
-            elif word != "ActorId":
+            elif word not in ("ActorId", "audience", "chance"):
                 self.kinds[-1].records.append(Record(word, rest))
 
 
@@ -155,87 +159,6 @@ class State:
 def signed(value, bits):
     value &= (1 << bits) - 1
     return value - (1 << bits) if value >> (bits - 1) else value
-
-
-class Bits:
-    """A stream of bits, lowest first."""
-
-    def __init__(self, data):
-        self.held, self.left = int.from_bytes(data, "little"), len(data) * 8
-
-    def take(self, count):
-        if count > self.left:
-            raise ValueError("the snapshot ends too early")
-        value = self.held & ((1 << count) - 1)
-        self.held >>= count
-        self.left -= count
-        return value
-
-    def take_class(self, widths):
-        return self.take(widths[self.take(2)])
-
-    def end(self):
-        if self.left >= 8 or self.held:
-            raise ValueError("bytes after the end of the snapshot")
-
-
-def decode_snapshot(layout, tick, baseline, body):
-    """The state that a snapshot's shared body tells against a baseline; `State.empty` where there is none."""
-    bits = Bits(body)
-    state = State(tick, bits.take(32), [], [])
-    for index, kind in enumerate(layout.kinds):
-        base_ids = baseline.ids[index]
-        ids = [0] if kind.singleton else take_ids(bits, base_ids, baseline.next_actor)
-        state.ids.append(ids)
-        places = {actor: row for row, actor in enumerate(base_ids)}
-        columns = []
-        for record, old in zip(kind.records, baseline.columns[index]):
-            if not bits.take(1):
-                if ids != base_ids:
-                    raise ValueError("rows do not fit the baseline")
-                columns.append(old)
-                continue
-            rows = []
-            for actor in ids:
-                row = old[places[actor]] if actor in places else [0] * len(record.elements)
-                if bits.take(1):
-                    row = [take_element(bits, field, wire) for field, wire in zip(record.elements, row)]
-                rows.append(row)
-            columns.append(rows)
-        state.columns.append(columns)
-    bits.end()
-    return state
-
-
-def take_ids(bits, base_ids, base_next):
-    ids, base = [], iter(base_ids)
-    for _ in range(bits.take_class(COUNT_WIDTHS)):
-        gap = bits.take_class(COUNT_WIDTHS)
-        if gap >= len(base_ids):
-            raise ValueError("rows do not fit the baseline")
-        ids.extend(next(base) for _ in range(gap))
-        next(base)
-    ids.extend(base)
-    new = bits.take_class(COUNT_WIDTHS)
-    if new > ROWS_MAX:
-        raise ValueError("too many rows")
-    if new:
-        actor = 1 if bits.take(1) else base_next
-        for _ in range(new):
-            actor += bits.take_class(COUNT_WIDTHS)
-            ids.append(actor)
-            actor += 1
-        ids.sort()
-        if any(one == other for one, other in zip(ids, ids[1:])):
-            raise ValueError("an id comes twice")
-    return ids
-
-
-def take_element(bits, field, wire):
-    if not bits.take(1):
-        return wire
-    zigzag = bits.take_class((6, 10, 16, field.bits))
-    return field.whole(wire + ((zigzag >> 1) ^ -(zigzag & 1)))
 
 
 class Reader:

@@ -92,6 +92,7 @@ impl Game for Skirmish {
     fn components(registry: &mut Registry) {
         registry.singleton::<Score>().singleton::<Rules>();
         registry.kind::<Puppet>().kind::<Flyer>().kind::<Obstacle>();
+        registry.moves::<Puppet, Position, Velocity>().moves::<Flyer, Position, Velocity>();
     }
 
     fn systems(schedule: &mut Schedule<Self>) {

@@ -1,141 +1,253 @@
 //! Writing a snapshot.
 
-use super::bits::BitWriter;
-use super::{COUNT_WIDTHS, DELTA_WIDTHS, FIRST_ID};
-use crate::registry::ColumnEntry;
-use crate::{Field, Registry, Save};
+use super::FIRST_ID;
+use super::columns::{Columns, Order, Told, bases, is_same, sign_extended, wire};
+use super::models::{ElementModel, NumberModel, RowModels};
+use super::motion::{MOTION_BYTES_MAX, Motion, Turn, is_turn, turned};
+use super::range::RangeWriter;
+use crate::registry::KindEntry;
+use crate::save::id_of;
+use crate::{Registry, Save, TickRate};
 
-/// Appends the snapshot of `now` against `baseline` (a state that the receiver has; none: against an empty world).
+/// Appends the snapshot of `now` against `baseline` (a state that the receiver has; none: against an empty world) in a
+/// battle of this rate.
 ///
 /// Both must be states of `registry`'s game and the baseline must not be later. Cost: about one comparison of all
-/// columns, plus the elements that differ. Allocates only to grow `out`.
+/// columns, a few additions for every row that moves and tick that the baseline is older, and what differs from that.
+/// Allocates only to grow `out`.
 ///
 /// # Panics
 /// If the baseline has a larger id counter than `now`, or a save is not of `registry`'s game.
-pub fn encode(registry: &Registry, now: &Save, baseline: Option<&Save>, out: &mut Vec<u8>) {
-    let base_next = baseline.map_or(1, |baseline| baseline.next_actor);
+pub fn encode(registry: &Registry, rate: TickRate, now: &Save, baseline: Option<&Save>, out: &mut Vec<u8>) {
+    let base_next = baseline.map_or(FIRST_ID, |baseline| baseline.next_actor);
     assert!(base_next <= now.next_actor, "a baseline is never later than what is encoded against it");
-    let mut bits = BitWriter::new(out);
-    bits.put(u64::from(now.next_actor), 32);
+    let base_bytes = baseline.map_or(&[][..], |baseline| &baseline.bytes[..]);
+    let motion = Motion::new(rate, baseline.map_or(0, |baseline| now.tick.since(baseline.tick)));
+    let mut bits = RangeWriter::new(out);
+    let mut counts = NumberModel::NEW;
+    counts.put_count(&mut bits, now.next_actor - base_next);
     let (mut at, mut base_at) = (0, 0);
     for (index, kind) in registry.kinds().iter().enumerate() {
-        let rows = now.counts[index] as usize;
         let base_rows = baseline.map_or(0, |baseline| baseline.counts[index] as usize);
-        let base_bytes = baseline.map_or(&[][..], |baseline| &baseline.bytes[..]);
-        let ids: &[u8] = &now.bytes[at..at + rows * 4];
-        let base_ids: &[u8] = &base_bytes[base_at..base_at + base_rows * 4];
-        at += ids.len();
-        base_at += base_ids.len();
+        let columns = Columns::of(kind, at, now.counts[index] as usize);
+        let base_columns = Columns::of(kind, base_at, base_rows);
+        (at, base_at) = (columns.end, base_columns.end);
+        let order = Order::of(kind);
+        let rows = Rows { kind, order, now: (&now.bytes, columns), base: (base_bytes, base_columns), motion };
         if !kind.singleton {
-            put_rows(&mut bits, ids, base_ids, base_next);
+            put_ids(&mut bits, &mut counts, &rows, base_next);
         }
-        for column in &kind.columns[1..] {
-            let new = &now.bytes[at..at + rows * column.size];
-            let old = &base_bytes[base_at..base_at + base_rows * column.size];
-            at += new.len();
-            base_at += old.len();
-            put_column(&mut bits, column, (new, ids), (old, base_ids));
-        }
+        rows.put(&mut bits);
     }
     bits.finish();
 }
 
 /// Says which rows of the baseline are gone and which ids are new.
-fn put_rows(bits: &mut BitWriter<'_>, ids: &[u8], base_ids: &[u8], base_next: u32) {
+fn put_ids(bits: &mut RangeWriter<'_>, counts: &mut NumberModel, rows: &Rows<'_>, base_next: u32) {
+    let (ids, base_ids) = (rows.now.1.ids(rows.now.0), rows.base.1.ids(rows.base.0));
     let kept = bases(ids, base_ids).flatten().count();
-    bits.put_class((base_ids.len() / 4 - kept) as u64, COUNT_WIDTHS);
+    counts.put_count(bits, (rows.base.1.rows - kept) as u32);
+    let mut gaps = NumberModel::NEW;
     let (mut next, mut gap) = (0, 0);
-    for base in bases(ids, base_ids).flatten().chain([base_ids.len() / 4]) {
+    for base in bases(ids, base_ids).flatten().chain([rows.base.1.rows]) {
         for _ in next..base {
-            bits.put_class(gap, COUNT_WIDTHS);
+            gaps.put_count(bits, gap);
             gap = 0;
         }
         (next, gap) = (base + 1, gap + 1);
     }
-    let new = ids.chunks_exact(4).map(id).zip(bases(ids, base_ids)).filter(|(_, base)| base.is_none());
-    let mut new = new.map(|(id, _)| id).peekable();
-    bits.put_class((ids.len() / 4 - kept) as u64, COUNT_WIDTHS);
+    let new = ids.chunks_exact(4).zip(bases(ids, base_ids)).filter(|(_, base)| base.is_none());
+    let mut new = new.map(|(id, _)| id_of(id).0).peekable();
+    counts.put_count(bits, (rows.now.1.rows - kept) as u32);
     if let Some(&first) = new.peek() {
+        let mut gaps = NumberModel::NEW;
         let below = first < base_next;
-        bits.put(u64::from(below), 1);
+        bits.put_bits(u64::from(below), 1);
         let mut next = if below { FIRST_ID } else { base_next };
         for id in new {
-            bits.put_class(u64::from(id - next), COUNT_WIDTHS);
+            gaps.put_count(bits, id - next);
             next = id + 1;
         }
     }
 }
 
-/// For each row its place in the baseline, if it was there. Both lists ascend.
-fn bases(ids: &[u8], base_ids: &[u8]) -> impl Iterator<Item = Option<usize>> {
-    let mut base = base_ids.chunks_exact(4).map(id).enumerate().peekable();
-    ids.chunks_exact(4).map(id).map(move |own| {
-        while base.next_if(|(_, base)| *base < own).is_some() {}
-        base.next_if(|(_, base)| *base == own).map(|(place, _)| place)
-    })
+/// The rows of a kind, those of the baseline, and how they move between them.
+struct Rows<'a> {
+    kind: &'a KindEntry,
+    order: Order<'a>,
+    now: (&'a [u8], Columns),
+    base: (&'a [u8], Columns),
+    motion: Motion,
 }
 
-fn put_column(
-    bits: &mut BitWriter<'_>,
-    column: &ColumnEntry,
-    (new, ids): (&[u8], &[u8]),
-    (old, base_ids): (&[u8], &[u8]),
+impl Rows<'_> {
+    fn put(&self, bits: &mut RangeWriter<'_>) {
+        let differ = self.may_differ();
+        bits.put_bits(u64::from(differ), 1);
+        let mut kept = differ.then(RowModels::new);
+        let mut new = None;
+        let mut newest = None;
+        let bases = bases(self.now.1.ids(self.now.0), self.base.1.ids(self.base.0));
+        for (row, base) in bases.enumerate() {
+            match (base, &mut kept) {
+                (Some(base), Some(kept)) => self.put_kept(bits, kept, row, base),
+                (Some(_), None) => {}
+                (None, _) => {
+                    self.put_new(bits, new.get_or_insert_with(RowModels::new), row, newest);
+                    newest = Some(row);
+                }
+            }
+        }
+    }
+
+    /// Whether rows of the baseline may be other than expected. Where something moves that shows row by row only.
+    fn may_differ(&self) -> bool {
+        let same = self.now.1.all(self.now.0) == self.base.1.all(self.base.0);
+        self.base.1.rows > 0 && self.now.1.rows > 0 && (!self.kind.motions.is_empty() || !same)
+    }
+
+    /// A row that the baseline has too.
+    fn put_kept(&self, bits: &mut RangeWriter<'_>, models: &mut RowModels, row: usize, base: usize) {
+        let mut changed = 0_u32;
+        for told in self.order.iter() {
+            let new = self.row(told.index, row);
+            let same = match told.moved_by {
+                None => is_same(new, self.base_row(told.index, base)),
+                Some(by) => is_same(new, &self.expected(told.index, by, base)[..new.len()]),
+            };
+            changed |= u32::from(!same) << told.index;
+        }
+        bits.put(&mut models.row, changed != 0);
+        if changed == 0 {
+            return;
+        }
+        for told in self.order.iter() {
+            let differs = changed >> told.index & 1 == 1;
+            let moved = told.moved_by.map(|by| changed >> by & 1 == 1);
+            bits.put(models.column(told, moved), differs);
+            let (new, old) = (self.row(told.index, row), self.base_row(told.index, base));
+            match (differs, told.moved_by, moved) {
+                (false, ..) => {}
+                (true, Some(by), Some(true)) => {
+                    let velocities = (self.row(by, row), self.base_row(by, base));
+                    let expected = self.expected(told.index, by, base);
+                    self.put_diverted(bits, models, told, (new, &expected), velocities);
+                }
+                (true, Some(by), _) => {
+                    put_record(bits, models, told, new, Some(&self.expected(told.index, by, base)));
+                }
+                (true, None, _) => put_record(bits, models, told, new, Some(old)),
+            }
+        }
+    }
+
+    /// A row that the baseline does not have, told against the new row before it.
+    fn put_new(&self, bits: &mut RangeWriter<'_>, models: &mut RowModels, row: usize, newest: Option<usize>) {
+        for told in self.order.iter() {
+            let old = newest.map(|newest| self.row(told.index, newest));
+            let new = self.row(told.index, row);
+            let differs = old.map_or_else(|| new.iter().any(|byte| *byte != 0), |old| old != new);
+            bits.put(models.column(told, None), differs);
+            if differs {
+                put_record(bits, models, told, new, old);
+            }
+        }
+    }
+
+    /// A place that did not follow from the velocity before, nor did the velocity.
+    fn put_diverted(
+        &self,
+        bits: &mut RangeWriter<'_>,
+        models: &mut RowModels,
+        told: &Told<'_>,
+        (new, expected): (&[u8], &[u8]),
+        velocities: (&[u8], &[u8]),
+    ) {
+        let kind = told.column.fields[0].kind;
+        let turn = Turn::new(kind, velocities.0, velocities.1);
+        let further = |element: usize| wire(kind, new, element) - wire(kind, expected, element);
+        let guess = turn.half_way(&self.motion);
+        put_element(bits, models.element(told.element), further(turn.lead) - guess, 32);
+        for element in (0..turn.elements).filter(|element| *element != turn.lead) {
+            let guess = turn.along(further(turn.lead), element);
+            put_element(bits, models.element(told.element + 1), further(element) - guess, 32);
+        }
+    }
+
+    /// Where a row is if it went on as it went in the baseline.
+    #[inline(always)]
+    fn expected(&self, index: usize, by: usize, base: usize) -> [u8; MOTION_BYTES_MAX] {
+        let mut expected = [0; MOTION_BYTES_MAX];
+        let old = self.base_row(index, base);
+        expected[..old.len()].copy_from_slice(old);
+        let grid = self.kind.columns[index].fields[0].kind;
+        self.motion.advance(grid, &mut expected[..old.len()], self.base_row(by, base));
+        expected
+    }
+
+    #[inline(always)]
+    fn row(&self, column: usize, row: usize) -> &[u8] {
+        self.now.1.row(self.now.0, column, row)
+    }
+
+    #[inline(always)]
+    fn base_row(&self, column: usize, row: usize) -> &[u8] {
+        self.base.1.row(self.base.0, column, row)
+    }
+}
+
+/// Tells a record that differs; where nothing was before, against zeros.
+fn put_record(
+    bits: &mut RangeWriter<'_>,
+    models: &mut RowModels,
+    told: &Told<'_>,
+    new: &[u8],
+    old: Option<&[u8]>,
 ) {
-    if new == old && ids == base_ids {
-        bits.put(0, 1);
-        return;
+    let mut number = told.element;
+    if told.is_plane() {
+        let kind = told.column.fields[0].kind;
+        let velocity = |row: &[u8]| [wire(kind, row, 0), wire(kind, row, 1)];
+        let (new, old) = (velocity(new), old.map_or([0; 2], velocity));
+        let is_turn = is_turn(old, new);
+        bits.put(&mut models.turned, is_turn);
+        if is_turn {
+            put_element(bits, models.element(number), new[0] - old[0], 32);
+            bits.put_bits(u64::from(new[1] < 0), 1);
+            put_element(bits, &mut models.slack, new[1].abs() - turned(old, new[0]), 32);
+            return;
+        }
     }
-    bits.put(1, 1);
-    let zero = [0_u8; ZERO_BYTES];
-    for (row, base) in new.chunks_exact(column.size).zip(bases(ids, base_ids)) {
-        match base {
-            Some(place) => put_row(bits, column, row, &old[place * column.size..][..column.size]),
-            None if column.size <= ZERO_BYTES => put_row(bits, column, row, &zero[..column.size]),
-            None => put_row(bits, column, row, &vec![0; column.size]),
+    for field in told.column.fields {
+        let (kind, size) = (field.kind, field.kind.size());
+        let width = size as u32 * 8;
+        for element in 0..field.count as usize {
+            let at = field.offset as usize + element * size;
+            let new = kind.to_wire(&new[at..at + size]);
+            let old = old.map_or(0, |old| kind.to_wire(&old[at..at + size]));
+            let change = sign_extended(new.wrapping_sub(old), width);
+            let model = models.element(number);
+            number += 1;
+            if told.moves && change != 0 && old != 0 {
+                bits.put(&mut model.changed, true);
+                let negated = new == -old;
+                bits.put(&mut model.negated, negated);
+                if !negated {
+                    model.change.put_change(bits, change, width);
+                }
+            } else {
+                put_element(bits, model, change, width);
+            }
         }
     }
 }
 
-/// Records up to this size need no buffer for their empty base.
-const ZERO_BYTES: usize = 256;
-
-fn put_row(bits: &mut BitWriter<'_>, column: &ColumnEntry, row: &[u8], base: &[u8]) {
-    if row == base {
-        bits.put(0, 1);
-        return;
+/// Tells whether an element differs, and by how much.
+#[inline]
+fn put_element(bits: &mut RangeWriter<'_>, model: &mut ElementModel, change: i64, width: u32) {
+    let change = sign_extended(change, width);
+    bits.put(&mut model.changed, change != 0);
+    if change != 0 {
+        model.change.put_change(bits, change, width);
     }
-    bits.put(1, 1);
-    for field in column.fields {
-        // Each size by itself, so that an element is compared and read as one number.
-        match field.kind.size() {
-            1 => put_elements::<1>(bits, field, row, base),
-            2 => put_elements::<2>(bits, field, row, base),
-            4 => put_elements::<4>(bits, field, row, base),
-            _ => put_elements::<8>(bits, field, row, base),
-        }
-    }
-}
-
-#[inline(always)]
-fn put_elements<const SIZE: usize>(bits: &mut BitWriter<'_>, field: &Field, row: &[u8], base: &[u8]) {
-    let Field { kind, offset, count, .. } = *field;
-    let place = offset as usize..offset as usize + count as usize * SIZE;
-    let (new, old) = (row[place.clone()].as_chunks::<SIZE>().0, base[place].as_chunks::<SIZE>().0);
-    let [a, b, c, _] = DELTA_WIDTHS;
-    let widths = [a, b, c, SIZE as u32 * 8];
-    for (new, old) in new.iter().zip(old) {
-        if new == old {
-            bits.put(0, 1);
-            continue;
-        }
-        let delta = kind.to_wire(new).wrapping_sub(kind.to_wire(old));
-        let unused = 64 - SIZE as u32 * 8;
-        let delta = delta << unused >> unused;
-        bits.put(1, 1);
-        bits.put_class(((delta << 1) ^ (delta >> 63)) as u64, widths);
-    }
-}
-
-fn id(row: &[u8]) -> u32 {
-    crate::save::id_of(row).0
 }

@@ -1,14 +1,21 @@
+use super::models::NumberModel;
+use super::range::RangeWriter;
 use super::*;
-use crate::{ActorId, Hashes, Registry, Save, Tick, World};
+use crate::{ActorId, Hashes, Registry, Save, Tick, TickRate, World};
 
 crate::record! {
     struct Place { at: glam::Vec2 => grid(4096), turns: [u16; 4] }
     struct Mood { value: i64, heat: f32, mark: u32 }
     struct Clock { left: u32 }
+    struct Drift { by: glam::Vec2 => grid(4096) }
+    struct At { by: glam::Vec2 => grid(4096) }
+    struct Spin { rate: f32 => grid(64) }
+    struct Angle { turned: f32 => grid(64) }
 }
 crate::kind! {
     struct Stone { place: Place }
     struct Beast { place: Place, mood: Mood }
+    struct Bird { at: At, angle: Angle, mood: Mood, drift: Drift, spin: Spin }
 }
 
 struct Zoo;
@@ -21,7 +28,8 @@ impl crate::Game for Zoo {
     type Scratch = ();
 
     fn components(registry: &mut Registry) {
-        registry.kind::<Stone>().kind::<Beast>().singleton::<Clock>();
+        registry.kind::<Stone>().kind::<Beast>().singleton::<Clock>().kind::<Bird>();
+        registry.moves::<Bird, At, Drift>().moves::<Bird, Angle, Spin>();
     }
     fn systems(_: &mut crate::Schedule<Self>) {}
     fn modes() -> Vec<crate::Mode<Clock>> {
@@ -42,6 +50,28 @@ impl crate::Game for Zoo {
     }
 }
 
+/// Birds fly straight for a while, turn, bounce, stop, and are elsewhere at once.
+fn fly(view: &crate::WorldMut<'_>, rng: &mut crate::rng::Rng) {
+    let birds = view.rows::<Bird>();
+    let (mut places, mut drifts) = (birds.write::<At>(), birds.write::<Drift>());
+    let (mut angles, mut spins) = (birds.write::<Angle>(), birds.write::<Spin>());
+    for row in 0..places.len() {
+        let drift = &mut drifts[row].by;
+        match rng.below(12) {
+            0 => *drift = glam::vec2(rng.range(-9.0, 9.0), rng.range(-9.0, 9.0)),
+            1 => *drift = glam::Vec2::from_angle(rng.range(-4.0, 4.0)).rotate(*drift),
+            2 => drift.x = -drift.x,
+            3 => *drift = glam::Vec2::ZERO,
+            4 => places[row].by = glam::Vec2::splat(rng.range(-1e7, 1e7)),
+            5 => *drift *= 1e5,
+            6 => spins[row].rate = rng.range(-1e3, 1e3),
+            _ => {}
+        }
+        places[row].by += *drift * RATE.seconds_per_tick();
+        angles[row].turned += spins[row].rate * RATE.seconds_per_tick();
+    }
+}
+
 /// Changes a world at random: moves, moods, births, deaths.
 fn stir(world: &mut World, changes: &mut crate::Changes, rng: &mut crate::rng::Rng) {
     world.tick = world.tick.next();
@@ -57,9 +87,12 @@ fn stir(world: &mut World, changes: &mut crate::Changes, rng: &mut crate::rng::R
             *row = Mood { value: rng.next_u64() as i64, heat: rng.range(-1e30, 1e30), mark: 7 };
         }
     }
+    fly(&view, rng);
     view.singleton_mut::<Clock>().left = rng.below(2) * rng.next_u32();
     for _ in 0..rng.below(4) {
         changes.spawn(ActorId::NONE, Stone::default());
+        let drift = Drift { by: glam::vec2(rng.range(-9.0, 9.0), rng.range(-9.0, 9.0)) };
+        changes.spawn(ActorId::NONE, Bird { drift, ..Bird::default() });
         changes
             .spawn(ActorId::NONE, Beast { mood: Mood { value: -1, heat: 0.5, mark: 1 }, ..Beast::default() });
     }
@@ -69,6 +102,8 @@ fn stir(world: &mut World, changes: &mut crate::Changes, rng: &mut crate::rng::R
     world.apply(changes);
     world.close(&mut Hashes::default());
 }
+
+const RATE: TickRate = TickRate::DEFAULT;
 
 fn seed() -> u64 {
     std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(11)
@@ -91,8 +126,8 @@ fn every_snapshot_equals_the_state_against_every_baseline() {
         let baselines = history.iter().rev().take(8).map(Some).chain([None]);
         for baseline in baselines {
             bytes.clear();
-            encode(world.registry(), &now, baseline, &mut bytes);
-            decode(world.registry(), now.tick, baseline, &bytes, &mut decoded).unwrap();
+            encode(world.registry(), RATE, &now, baseline, &mut bytes);
+            decode(world.registry(), RATE, now.tick, baseline, &bytes, &mut decoded).unwrap();
             assert_eq!(decoded, now);
         }
         assert_eq!(decoded.hashes(), &hashes);
@@ -150,14 +185,24 @@ fn rows_that_come_back_into_a_view_find_their_place() {
         }
         for baseline in views.iter().rev().take(6).map(Some).chain([None]) {
             bytes.clear();
-            encode(world.registry(), &view, baseline, &mut bytes);
-            decode(world.registry(), view.tick, baseline, &bytes, &mut decoded).unwrap();
+            encode(world.registry(), RATE, &view, baseline, &mut bytes);
+            decode(world.registry(), RATE, view.tick, baseline, &bytes, &mut decoded).unwrap();
             assert_eq!(decoded, view);
             returned += usize::from(baseline.is_some_and(|baseline| baseline.counts < view.counts));
         }
         views.push(view);
     }
     assert!(returned > 50, "{returned}");
+}
+
+/// No beasts, no other clock, no birds.
+fn put_nothing(bits: &mut RangeWriter<'_>, counts: &mut NumberModel) {
+    for kind in 0..3 {
+        if kind != 1 {
+            [0, 0].iter().for_each(|count| counts.put_count(bits, *count));
+        }
+        bits.put_bits(0, 1);
+    }
 }
 
 #[test]
@@ -170,29 +215,26 @@ fn an_id_that_comes_twice_is_refused() {
     world.apply(&mut changes);
     let (mut base, mut decoded) = (Save::default(), Save::default());
     base.take(&world, &Hashes::default());
-    let mut judge = |new: u64| {
-        let mut bytes = Vec::new();
-        let mut bits = bits::BitWriter::new(&mut bytes);
-        bits.put(4, 32);
-        // None gone, one new, below the counter.
-        for count in [0, 1] {
-            bits.put_class(count, COUNT_WIDTHS);
-        }
-        bits.put(1, 1);
-        bits.put_class(new - 1, COUNT_WIDTHS);
-        // Places differ, and in no row; of the other kind there is no row, and the singleton is as it was.
-        bits.put(1, 5);
-        for count in [0, 0] {
-            bits.put_class(count, COUNT_WIDTHS);
-        }
-        bits.put(0, 3);
+    let mut judge = |counter: u32, new: u32| {
+        let (mut bytes, mut counts, mut gaps) = (Vec::new(), NumberModel::NEW, NumberModel::NEW);
+        let mut bits = RangeWriter::new(&mut bytes);
+        // How far the counter went on; none gone, one new, below the baseline's counter.
+        [counter - 4, 0, 1].iter().for_each(|count| counts.put_count(&mut bits, *count));
+        bits.put_bits(1, 1);
+        gaps.put_count(&mut bits, new - 1);
+        // The other rows are as they were, the new one is all 0; nothing else is there or differs.
+        bits.put_bits(0, 1);
+        bits.put(&mut range::Chance::EVEN.clone(), false);
+        put_nothing(&mut bits, &mut counts);
         bits.finish();
-        decode(world.registry(), Tick(9), Some(&base), &bytes, &mut decoded)
+        decode(world.registry(), RATE, Tick(9), Some(&base), &bytes, &mut decoded)
     };
+    let refused = Err(SnapshotError::State(crate::SaveError::Ids { kind: "Stone" }));
+    assert_eq!(judge(5, 4), Ok(()));
+    assert_eq!(judge(4, 4), refused);
     for id in 1..=3 {
-        assert_eq!(judge(id), Err(SnapshotError::State(crate::SaveError::Ids { kind: "Stone" })), "{id}");
+        assert_eq!(judge(5, id), refused, "{id}");
     }
-    assert_eq!(judge(4), Err(SnapshotError::State(crate::SaveError::Ids { kind: "Stone" })));
 }
 
 #[test]
@@ -209,39 +251,45 @@ fn hostile_snapshots_are_refused_or_a_sound_state() {
         now.take(&world, &Hashes::default());
     }
     let (mut bytes, mut decoded) = (Vec::new(), Save::default());
-    encode(world.registry(), &now, Some(&base), &mut bytes);
+    encode(world.registry(), RATE, &now, Some(&base), &mut bytes);
     for cut in 0..bytes.len() {
-        assert!(decode(world.registry(), Tick(9), Some(&base), &bytes[..cut], &mut decoded).is_err());
+        assert!(decode(world.registry(), RATE, Tick(9), Some(&base), &bytes[..cut], &mut decoded).is_err());
     }
     for bit in 0..bytes.len() * 8 {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        if decode(world.registry(), Tick(9), Some(&base), &flipped, &mut decoded).is_ok() {
+        if decode(world.registry(), RATE, Tick(9), Some(&base), &flipped, &mut decoded).is_ok() {
             decoded.check(world.registry()).unwrap();
             decoded.put(&mut world);
         }
     }
     for _ in 0..2000 {
         let noise: Vec<u8> = (0..rng.below(300)).map(|_| rng.next_u32() as u8).collect();
-        if decode(world.registry(), Tick(9), None, &noise, &mut decoded).is_ok() {
+        if decode(world.registry(), RATE, Tick(9), None, &noise, &mut decoded).is_ok() {
             decoded.put(&mut world);
         }
     }
 }
 
 #[test]
-fn an_id_counter_that_is_0_or_falls_back_is_refused() {
+fn an_id_counter_beyond_all_ids_is_refused() {
     let world = World::new(Registry::of::<Zoo>().unwrap());
-    let (mut base, mut bytes, mut decoded) = (Save::default(), Vec::new(), Save::default());
+    let (mut base, mut decoded) = (Save::default(), Save::default());
     base.take(&world, &Hashes::default());
-    encode(world.registry(), &base, None, &mut bytes);
-    let mut judge = |counter: u32, baseline: Option<&Save>| {
-        // The first 32 bits are the counter.
-        bytes[..4].copy_from_slice(&counter.to_le_bytes());
-        decode(world.registry(), Tick(9), baseline, &bytes, &mut decoded)
+    let mut judge = |base: &Save, further: u32| {
+        let (mut bytes, mut counts) = (Vec::new(), NumberModel::NEW);
+        let mut bits = RangeWriter::new(&mut bytes);
+        counts.put_count(&mut bits, further);
+        [0, 0].iter().for_each(|count| counts.put_count(&mut bits, *count));
+        bits.put_bits(0, 1);
+        put_nothing(&mut bits, &mut counts);
+        bits.finish();
+        decode(world.registry(), RATE, Tick(9), Some(base), &bytes, &mut decoded)
     };
-    assert_eq!(judge(1, None), Ok(()));
-    assert_eq!(judge(0, None), Err(SnapshotError::State(crate::SaveError::Counter)));
-    base.next_actor = 5;
-    assert_eq!(judge(4, Some(&base)), Err(SnapshotError::Rows));
+    assert_eq!(judge(&base, 0), Ok(()));
+    assert_eq!(judge(&base, u32::MAX - 1), Ok(()));
+    assert_eq!(judge(&base, u32::MAX), Err(SnapshotError::Rows));
+    // No state of ours has this counter; one from outside is refused where it comes in.
+    base.next_actor = 0;
+    assert_eq!(judge(&base, 0), Err(SnapshotError::State(crate::SaveError::Counter)));
 }

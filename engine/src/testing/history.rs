@@ -338,6 +338,7 @@ impl<G: Game> History<G> {
     /// Brings the second battle to a state of the straight one.
     fn arrive(&mut self, index: usize) -> By {
         let registry = self.straight.world().registry();
+        let rate = self.straight.spec().terms.rate;
         let state = &self.states[index];
         match self.rng.below(8) {
             // The record that led to the first state is not kept with its tick.
@@ -353,8 +354,8 @@ impl<G: Game> History<G> {
                 let baseline =
                     (self.rng.one_in(2)).then(|| &self.states[self.rng.below(index as u32 + 1) as usize]);
                 self.bytes.clear();
-                snapshot::encode(registry, state, baseline, &mut self.bytes);
-                snapshot::decode(registry, state.tick(), baseline, &self.bytes, &mut self.read)
+                snapshot::encode(registry, rate, state, baseline, &mut self.bytes);
+                snapshot::decode(registry, rate, state.tick(), baseline, &self.bytes, &mut self.read)
                     .expect("a snapshot of our own survives its bytes");
                 self.used.restore(&self.read);
                 By::Snapshot

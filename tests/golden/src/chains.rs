@@ -57,7 +57,7 @@ impl Golden {
         let mut modes = Skirmish::modes().into_iter().chain(Skirmish::scenes());
         let mode = modes.find(|mode| mode.name == self.mode).expect("the game has what is golden");
         let mut battle = Battle::new(BattleSpec::<Skirmish>::bots(&mode, SEED)).expect("the battle starts");
-        let seats = battle.spec().roster.len();
+        let (seats, rate) = (battle.spec().roster.len(), battle.spec().terms.rate);
         let mut before = TickRecord::neutral(battle.tick(), seats);
         let (mut records, mut snapshots) = (Digest::default(), Digest::default());
         let (mut baseline, mut now, mut decoded) = (Save::default(), Save::default(), Save::default());
@@ -77,9 +77,9 @@ impl Golden {
             writeln!(text, "{} {tick} {hash}", self.mode).expect(ROOM);
             battle.save(&mut now);
             bytes.clear();
-            snapshot::encode(registry, &now, Some(&baseline), &mut bytes);
+            snapshot::encode(registry, rate, &now, Some(&baseline), &mut bytes);
             snapshots.add(&bytes);
-            snapshot::decode(registry, now.tick(), Some(&baseline), &bytes, &mut decoded)
+            snapshot::decode(registry, rate, now.tick(), Some(&baseline), &bytes, &mut decoded)
                 .expect("a snapshot of our own decodes");
             assert_eq!(decoded.hashes().state(), hash, "{}: snapshot at tick {tick}", self.mode);
             std::mem::swap(&mut baseline, &mut now);
