@@ -30,7 +30,7 @@ impl From<LaneName> for LaneWish {
 /// A transport by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TransportName {
-    /// UDP; TCP if that does not answer within a second, and then a WebSocket in TLS
+    /// UDP; TCP if that does not answer within a second, and then a WebSocket in TLS; QUIC before TCP where it is built in
     #[default]
     Auto,
     /// UDP or nothing
@@ -39,6 +39,9 @@ pub(crate) enum TransportName {
     Tcp,
     /// A WebSocket in TLS or nothing
     Websocket,
+    /// QUIC or nothing
+    #[cfg(feature = "quic")]
+    Quic,
 }
 
 impl From<TransportName> for TransportWish {
@@ -48,6 +51,8 @@ impl From<TransportName> for TransportWish {
             TransportName::Udp => Self::Only(Transport::Udp),
             TransportName::Tcp => Self::Only(Transport::Tcp),
             TransportName::Websocket => Self::Only(Transport::WebSocket),
+            #[cfg(feature = "quic")]
+            TransportName::Quic => Self::Only(Transport::Quic),
         }
     }
 }

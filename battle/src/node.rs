@@ -19,6 +19,8 @@ use tiltyard_replay::Signer;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+#[cfg(feature = "quic")]
+use tracing::error;
 use tracing::{info, warn};
 
 use crate::identity::{IdentityError, signer};
@@ -29,7 +31,7 @@ use crate::placement::{CONNECTIONS_MAX, Placed, Placement, Worker};
 use crate::recording::Recorder;
 use crate::recovery::recover;
 use crate::settle::settle_for_ever;
-use crate::shell::{Order, Streams, WorkerThread};
+use crate::shell::{Offered, Order, WorkerThread};
 
 /// How a node is set up.
 #[derive(Clone, Debug)]
@@ -45,6 +47,9 @@ pub struct NodeConfig {
     /// What the node shows in TLS, if players whose TCP does not come through either may come over WebSockets in TLS,
     /// at the same addresses and ports.
     pub websocket: Option<Certificate>,
+    /// Whether they may also come over QUIC, there too and with that certificate; without one, or in a build without the
+    /// feature `quic`, they may not.
+    pub quic: bool,
     /// Where lobbies reach it.
     pub control: SocketAddr,
     /// Where the cluster lives in the directory.
@@ -266,7 +271,8 @@ async fn start_workers<G: Game>(
     let mut threads = Vec::new();
     let mut tasks = Vec::new();
     let offer = StreamOffer { tcp: config.tcp, websocket: config.websocket.clone() };
-    let streams = if offer.is_empty() { Streams::None } else { Streams::Listen };
+    let quic = config.websocket.clone().filter(|_| config.quic);
+    let offered = Offered { streams: !offer.is_empty(), quic: quic.is_some() };
     // The workers tell the placement of battles that ended, and are made before it.
     let late: Arc<OnceLock<Arc<Placement<G>>>> = Arc::new(OnceLock::new());
     for number in 0..config.workers.clamp(1, 256) {
@@ -284,7 +290,7 @@ async fn start_workers<G: Game>(
                 placement.close(ended);
             }
         };
-        let thread = WorkerThread::start(listen, streams, server, Box::new(on_ended)).await;
+        let thread = WorkerThread::start(listen, offered, server, Box::new(on_ended)).await;
         let thread = thread
             .map_err(|source| NodeError::Io { what: format!("the worker's socket {listen}"), source })?;
         if let Some((door, listener)) = thread.streams {
@@ -292,6 +298,15 @@ async fn start_workers<G: Game>(
             let listener =
                 listener.map_err(|source| NodeError::Io { what: format!("streams at {listen}"), source })?;
             tasks.push(tokio::spawn(door.serve(listener, offer.clone())));
+        }
+        #[cfg(feature = "quic")]
+        if let (Some(door), Some(certificate)) = (thread.quic, &quic) {
+            let serving = door.serve(certificate.clone());
+            tasks.push(tokio::spawn(async move {
+                if let Err(error) = serving.await {
+                    error!(%listen, %error, "no players over QUIC");
+                }
+            }));
         }
         // Players are told the address; what comes to the socket is the router's business.
         let address = SocketAddr::new(config.advertise.unwrap_or(listen.ip()), thread.address.port());

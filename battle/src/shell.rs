@@ -10,6 +10,8 @@ use std::time::Instant;
 use hdrhistogram::Histogram;
 use tiltyard_cluster::control::RunningBattle;
 use tiltyard_engine::Game;
+#[cfg(feature = "quic")]
+use tiltyard_netcode::shell::QuicDoor;
 use tiltyard_netcode::shell::{ServerShell, StreamDoor};
 use tiltyard_netcode::{BattleId, Epoch, HostedBattle, Millis, ServerConfig};
 use tokio::sync::{mpsc, oneshot};
@@ -64,6 +66,9 @@ pub(crate) struct WorkerThread<G: Game> {
     pub(crate) address: SocketAddr,
     /// Where streams come in, if they may.
     pub(crate) streams: Option<(StreamDoor, TcpListener)>,
+    /// Where QUIC comes in, if it may.
+    #[cfg(feature = "quic")]
+    pub(crate) quic: Option<QuicDoor>,
     pub(crate) status: Arc<Mutex<WorkerStatus>>,
     pub(crate) thread: JoinHandle<()>,
 }
@@ -72,6 +77,8 @@ pub(crate) struct WorkerThread<G: Game> {
 struct Bound {
     address: SocketAddr,
     streams: Option<(StreamDoor, TcpListener)>,
+    #[cfg(feature = "quic")]
+    quic: Option<QuicDoor>,
 }
 
 /// Receives the battles that end on a worker, on its thread: must not wait.
@@ -82,7 +89,7 @@ impl<G: Game> WorkerThread<G> {
     /// accepted.
     pub(crate) async fn start(
         listen: SocketAddr,
-        streams: Streams,
+        offered: Offered,
         config: ServerConfig,
         on_ended: OnEnded<G>,
     ) -> io::Result<Self> {
@@ -110,7 +117,7 @@ impl<G: Game> WorkerThread<G> {
                 }
             };
             runtime.block_on(async {
-                match bind(listen, streams, config).await {
+                match bind(listen, offered, config).await {
                     Ok((shell, bound)) => {
                         if told.send(Ok(bound)).is_ok() {
                             Loop { shell, worker, load: LoadMeter::default(), status: shared, on_ended }
@@ -126,38 +133,56 @@ impl<G: Game> WorkerThread<G> {
             });
         })?;
         let bound = bound.await.map_err(|_| io::Error::other("the worker's thread ended at its start"))??;
-        Ok(Self { orders, address: bound.address, streams: bound.streams, status, thread })
+        Ok(Self {
+            orders,
+            address: bound.address,
+            streams: bound.streams,
+            #[cfg(feature = "quic")]
+            quic: bound.quic,
+            status,
+            thread,
+        })
     }
 }
 
-/// Whether streams may come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Streams {
-    Listen,
-    None,
+/// What may come in beside datagrams of our own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offered {
+    pub(crate) streams: bool,
+    #[cfg_attr(not(feature = "quic"), expect(dead_code, reason = "this build has none"))]
+    pub(crate) quic: bool,
 }
 
 /// A socket for datagrams and one for streams at the same address and port. Of free ports one is looked for that is
 /// free for both.
 async fn bind(
     listen: SocketAddr,
-    streams: Streams,
+    offered: Offered,
     config: ServerConfig,
 ) -> io::Result<(ServerShell, Bound)> {
     let mut tries_left = if listen.port() == 0 { FREE_PORTS_TRIED } else { 1 };
     loop {
         tries_left -= 1;
-        let shell = ServerShell::bind(listen, config.clone()).await?;
+        #[cfg_attr(not(feature = "quic"), expect(unused_mut, reason = "the way in over QUIC is made in it"))]
+        let mut shell = ServerShell::bind(listen, config.clone()).await?;
         let address = shell.local_address()?;
-        let streams = match streams {
-            Streams::None => None,
-            Streams::Listen => match TcpListener::bind(address) {
+        let streams = match offered.streams {
+            false => None,
+            true => match TcpListener::bind(address) {
                 Ok(listener) => Some((shell.door(), listener)),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries_left > 0 => continue,
                 Err(error) => return Err(error),
             },
         };
-        return Ok((shell, Bound { address, streams }));
+        #[cfg(feature = "quic")]
+        let quic = if offered.quic { Some(shell.quic_door()?) } else { None };
+        let bound = Bound {
+            address,
+            streams,
+            #[cfg(feature = "quic")]
+            quic,
+        };
+        return Ok((shell, bound));
     }
 }
 

@@ -248,6 +248,9 @@ settings! {
         certificate: Place = Place::new("");
         /// File with the key (PEM) of that certificate.
         certificate_key: SecretPlace = SecretPlace(Place::new(""));
+        /// Whether players may also come over QUIC, at the addresses and ports of listen and with that certificate. Needs a
+        /// build with `--features quic`.
+        quic: bool = false;
         /// Worker threads a node; each steps its battles on one core. 0: one for each core.
         workers: u16 = 0, 0..=256;
         /// Ticks a second.

@@ -205,13 +205,21 @@ pub(crate) fn control_keys(secret: &Secret) -> ControlKeys {
 /// What nodes show in TLS, if the configuration has it.
 ///
 /// # Errors
-/// If a file cannot be read, holds something else, or only one of the two is set.
+/// If a file cannot be read, holds something else, or only one of the two is set; if QUIC is asked for without them, or
+/// of a build that has none.
 pub(crate) fn certificate(config: &Config) -> anyhow::Result<Option<Certificate>> {
     let read = |setting: &str, path: &Path| {
         fs::read(path).with_context(|| format!("{setting}: reading {}", path.display()))
     };
     let battle = &config.battle;
+    if battle.quic && !cfg!(feature = "quic") {
+        return Err(Usage("battle.quic needs a build with `--features quic`".to_owned()).into());
+    }
     match (battle.certificate.path(), battle.certificate_key.0.path()) {
+        (None, None) if battle.quic => {
+            let why = "battle.quic needs battle.certificate and battle.certificate_key";
+            Err(Usage(why.to_owned()).into())
+        }
         (None, None) => Ok(None),
         (Some(chain), Some(key)) => {
             let chain = read("battle.certificate", chain)?;
@@ -242,6 +250,7 @@ pub(crate) fn node_config(
         advertise: config.battle.advertise.0,
         tcp: config.battle.tcp,
         websocket: None,
+        quic: config.battle.quic,
         control: config.control.listen,
         keyspace: config.cluster.prefix.clone(),
         workers: config.workers(),

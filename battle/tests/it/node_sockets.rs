@@ -33,6 +33,7 @@ fn config(folder: &Path) -> NodeConfig {
         advertise: None,
         tcp: true,
         websocket: None,
+        quic: false,
         control: any,
         keyspace: Keyspace::parse("/tiltyard/here").unwrap(),
         workers: 1,

@@ -257,8 +257,9 @@ impl AsyncUdpSocket for SharedSocket {
         };
         let mut datagrams = self.datagrams.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
+            // A shell that is gone hands nothing over any more; who serves the door ends with it.
             let Some((from, datagram)) = std::task::ready!(datagrams.poll_recv(context)) else {
-                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+                return Poll::Pending;
             };
             // One that is longer than any of QUIC's is none of QUIC's.
             let Some(room) = buffer.get_mut(..datagram.len()) else { continue };
@@ -281,5 +282,51 @@ struct AlwaysWritable;
 impl UdpPoller for AlwaysWritable {
     fn poll_writable(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::ServerShell;
+
+    #[tokio::test]
+    async fn real_socket_quic_connections_that_carry_no_packets_are_closed() {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let certificate = Certificate::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+        let config = crate::ServerConfig { worker: 0, connections_max: 4, unix_offset_ms: 0, skew_ms: 0 };
+        let mut shell = ServerShell::bind("127.0.0.1:0".parse().unwrap(), config).await.unwrap();
+        let address = shell.local_address().unwrap();
+        tokio::spawn(shell.quic_door().unwrap().serve(certificate));
+        let strangers = async {
+            for malformed in [Vec::new(), vec![1; UDP_PAYLOAD_MAX + 1]] {
+                let connection = connect(address).await.unwrap();
+                assert!(connection.max_datagram_size().is_some_and(|size| size > UDP_PAYLOAD_MAX));
+                connection.send_datagram(malformed.into()).unwrap();
+                connection.closed().await;
+            }
+        };
+        let node = async {
+            while shell.server.counters().streams_malformed < 2 {
+                shell.wait_until(shell.now() + 1_000).await.unwrap();
+            }
+        };
+        // One that is lost on the way is lost for good, which loopback does not do to so few.
+        let both = async { tokio::join!(strangers, node) };
+        timeout(Duration::from_secs(60), both).await.expect("they are closed");
+        assert_eq!(shell.server.counters().streams_opened, 2);
+        assert_eq!(shell.server.counters().datagrams_in, 0);
+    }
+
+    #[test]
+    fn datagrams_of_our_own_to_a_node_are_none_of_quic() {
+        use crate::handshake::{KIND_CONNECT, KIND_HELLO};
+        for first in [crate::packet::TO_SERVER, KIND_HELLO, KIND_CONNECT] {
+            assert!(!QuicInlet::is_quic(&[first, 1, 2]));
+        }
+        assert!(!QuicInlet::is_quic(&[]));
+        // Long and short headers.
+        assert!(QuicInlet::is_quic(&[0xC3]) && QuicInlet::is_quic(&[0x41]));
     }
 }
