@@ -119,7 +119,7 @@ impl<G: Game> Decisions<G> {
         self.decided = Some(tick);
         let rng = Rng::new(battle.spec().terms.seed, tick, SCRIPT_STREAM, u32::from(seat.0));
         let mut view = View { battle, seat, tick: Tick(tick), rng };
-        let input = self.script.decide(&mut view)?;
+        let input = G::aimed(self.script.decide(&mut view)?, battle.tick(), Tick(tick));
         self.window.push(tick, bytemuck::bytes_of(&input));
         self.unsent = (self.unsent + 1).min(self.window.len());
         self.made += 1;
@@ -190,5 +190,83 @@ impl<G: Game> Decisions<G> {
 
     pub(crate) fn input_to_state(&self) -> &Latencies {
         &self.input_to_state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tiltyard_engine::{
+        BattleSpec, Mode, Outcome, Registry, Schedule, Stage, Terms, TickRecord, World, record,
+    };
+    use tiltyard_netcode::message::ToServer;
+
+    use super::*;
+    use crate::script::Bot;
+
+    record! {
+        struct Count { unused: u32 }
+        struct Shot { seen: u32, tick: u32 }
+    }
+
+    /// A game whose inputs say what was seen.
+    struct Range;
+
+    impl Game for Range {
+        const NAME: &'static str = "range";
+        type Input = Shot;
+        type Event = Count;
+        type Setup = Count;
+        type Scratch = ();
+
+        fn components(registry: &mut Registry) {
+            registry.singleton::<Count>();
+        }
+
+        fn systems(_: &mut Schedule<Self>) {}
+
+        fn modes() -> Vec<Mode<Count>> {
+            vec![Mode { name: "one", teams: 1, seats_per_team: 1, seconds: 10, setup: Count::default() }]
+        }
+
+        fn spawn(_: &mut Stage<'_, Self>) {}
+
+        fn missing(last: &Shot, _: u16) -> Shot {
+            *last
+        }
+
+        fn check(_: &Shot) -> bool {
+            true
+        }
+
+        fn bot(_: &World, _: Seat, _: &mut Rng) -> Shot {
+            Shot::default()
+        }
+
+        fn aimed(_: Shot, seen: Tick, tick: Tick) -> Shot {
+            Shot { seen: seen.0, tick: tick.0 }
+        }
+
+        fn outcome(world: &World, terms: &Terms) -> Option<Outcome> {
+            (world.tick().0 >= terms.ticks_max).then(Outcome::default)
+        }
+    }
+
+    #[test]
+    fn an_input_says_which_state_its_player_saw() {
+        let mut battle =
+            Battle::new(BattleSpec::<Range>::bots(&Range::modes()[0], 1)).expect("the game is sound");
+        let mut record = TickRecord::neutral(Tick::ZERO, 1);
+        for _ in 0..3 {
+            battle.bot_record(&mut record);
+            battle.step(&record);
+        }
+        assert_eq!(record.inputs[0].input, Shot { seen: 2, tick: 3 }, "of scripted players too");
+        let mut decisions = Decisions::<Range>::new(Box::new(Bot), Pace::Prompt);
+        assert_eq!(decisions.decide(&battle, Seat(0), 9), Some(Shot { seen: 3, tick: 9 }));
+        let mut message = Vec::new();
+        decisions.encode(Millis(0), &mut message, 0, None, 1);
+        let Ok(ToServer::Inputs(inputs)) = ToServer::parse(&message) else { panic!("{message:?}") };
+        let sent: Vec<_> = inputs.run().map(|(tick, bytes)| (tick, bytes.to_vec())).collect();
+        assert_eq!(sent, [(9, bytemuck::bytes_of(&Shot { seen: 3, tick: 9 }).to_vec())]);
     }
 }

@@ -160,7 +160,7 @@ impl<G: Game> Battle<G> {
     #[must_use]
     pub fn bot_input(&self, seat: crate::Seat) -> G::Input {
         let mut rng = Rng::new(self.spec.terms.seed, self.tick().0, BOT_STREAM, u32::from(seat.0));
-        G::bot(&self.world, seat, &mut rng)
+        G::aimed(G::bot(&self.world, seat, &mut rng), self.tick(), self.tick().later(1))
     }
 
     /// The tick that the state belongs to.

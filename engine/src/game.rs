@@ -7,8 +7,8 @@ use crate::screen::{Canvas, Ink, Keys};
 use crate::snapshot::VIEW_FULL;
 use crate::spec::{BattleSpec, Terms};
 use crate::{
-    ActorId, Battle, Record, Registry, Schedule, Seat, Sight, Stage, StateHash, TEAMS_MAX, Team, TickRecord,
-    World,
+    ActorId, Battle, Record, Registry, Schedule, Seat, Sight, Stage, StateHash, TEAMS_MAX, Team, Tick,
+    TickRecord, World,
 };
 
 /// A game: what is state, what happens in a tick, what players may say.
@@ -19,8 +19,9 @@ use crate::{
 ///
 /// The functions are called in this order. Once, before tick 1: [`components`](Self::components),
 /// [`systems`](Self::systems), [`spawn`](Self::spawn). For every tick: [`check`](Self::check) on each input that
-/// arrives, [`missing`](Self::missing) for each seat without one, [`bot`](Self::bot) for each scripted seat; then the
-/// systems; then [`outcome`](Self::outcome). Whoever computes a recorded battle again calls the systems alone.
+/// arrives, [`missing`](Self::missing) for each seat without one, [`bot`](Self::bot) for each scripted seat, and
+/// [`aimed`](Self::aimed) on what that decides; then the systems; then [`outcome`](Self::outcome). Whoever computes a
+/// recorded battle again calls the systems alone.
 pub trait Game: Sized + Send + 'static {
     /// The game's name: part of the protocol hash and of every recording.
     const NAME: &'static str;
@@ -70,6 +71,13 @@ pub trait Game: Sized + Send + 'static {
     /// and test clients; what it answers has to pass [`check`](Self::check). It is called for every such seat and
     /// tick, and on clients too, so it should not cost more than the tick.
     fn bot(world: &World, seat: Seat, rng: &mut Rng) -> Self::Input;
+    /// What a seat's input for `tick` becomes when whoever decided it saw the state of tick `seen`: the place to note
+    /// that in it, for lag compensation ([`kit::past`](crate::kit::past)). It is called wherever an input is decided, on
+    /// the player's own machine too, so what it notes is as good as the player is honest: [`check`](Self::check) bounds
+    /// it. Unless the game notes it, the input stays as it is.
+    fn aimed(input: Self::Input, _seen: Tick, _tick: Tick) -> Self::Input {
+        input
+    }
     /// What a seat does next whose player holds these keys, seeing this world. A game that has it lists its
     /// [`KEYS`](Self::KEYS); unless it has, nothing is done.
     fn steer(_world: &World, _seat: Seat, _keys: &Keys) -> Self::Input {

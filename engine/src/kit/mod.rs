@@ -8,6 +8,7 @@
 //! | [`area`] | damage around a point that falls off with distance |
 //! | [`life`] | health, death, return |
 //! | [`cooldown`] | when something may be done again |
+//! | [`past`] | where somebody was a moment ago, for shots that hit at once |
 //! | [`timer`] | many timers per actor, cancelled by key or alone |
 //! | [`reach`] | what is near enough to be seen, without flicker at the edge |
 //! | [`ai`] | leading a shot, dodging one, steering round blocks |
@@ -22,5 +23,6 @@ pub mod flyer;
 pub mod impact;
 pub mod life;
 pub mod motion;
+pub mod past;
 pub mod reach;
 pub mod timer;
