@@ -10,6 +10,7 @@ mod foreign_client;
 mod house_on_real_sockets;
 mod keyboard;
 mod kills;
+mod late_join;
 mod own_game;
 mod processes;
 mod program;
