@@ -42,8 +42,14 @@ async fn serve_on(case: Case, reads: Reads, talk: Talk) -> Result<Figures> {
     let mut shell = bind(case.sessions).await?;
     for battle in 0..case.sessions.div_ceil(SEATS) {
         let keys = vec![key(battle)];
-        let hosted =
-            HostedBattle { keys, epoch: Epoch(1), protocol_hash: PROTOCOL, rate_hz: 30, math_hash: 0, hides: false };
+        let hosted = HostedBattle {
+            keys,
+            epoch: Epoch(1),
+            protocol_hash: PROTOCOL,
+            rate_hz: 30,
+            math_hash: 0,
+            hides: false,
+        };
         shell.server.host(BattleId(battle as u64), hosted);
     }
     let mut meter = Meter::start(case, shell.local_address()?, &[])?;
