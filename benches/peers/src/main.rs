@@ -153,19 +153,19 @@ fn compare(arguments: &Arguments) -> Result<()> {
     let mut table = Vec::new();
     for sessions in sizes {
         for stack in &stacks {
-            table.push(measure(Case { stack: *stack, sessions: *sessions, seconds })?);
+            table.extend(measure_if_it_runs(Case { stack: *stack, sessions: *sessions, seconds }));
         }
     }
     let idle = match idle.first() {
-        Some(stack) => Some(measure(Case { stack: *stack, sessions: IDLE_SESSIONS, seconds: 4 })?),
+        Some(stack) => measure_if_it_runs(Case { stack: *stack, sessions: IDLE_SESSIONS, seconds: 4 }),
         None => None,
     };
     let mut held = Vec::new();
     if !arguments.quick {
         for stack in stacks.iter().filter(|stack| is_searched(**stack)) {
-            let known =
-                table.iter().rfind(|figures| figures.stack == *stack).context("every stack was measured")?;
-            held.push((*stack, search(known)?));
+            if let Some(known) = table.iter().rfind(|figures| figures.stack == *stack) {
+                held.push((*stack, search(known)));
+            }
         }
     }
     if arguments.json {
@@ -181,6 +181,11 @@ fn compare(arguments: &Arguments) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A case that does not come about, as on a machine that does other things, is told and left out.
+fn measure_if_it_runs(case: Case) -> Option<Figures> {
+    measure(case).inspect_err(|error| eprintln!("{error}")).ok()
 }
 
 /// Measures in a fresh process.
@@ -236,7 +241,7 @@ impl fmt::Display for Held {
 }
 
 /// Goes up from a first guess while it holds, and down while it does not.
-fn search(known: &Figures) -> Result<Held> {
+fn search(known: &Figures) -> Held {
     let bound = if known.stack == Stack::Renet { renet::SESSIONS_MAX } else { SESSIONS_MAX };
     let guess = FIRST_GUESS * case::TICK.as_secs_f64() * 1e6 / known.cpu_us;
     let mut sessions = (guess / 50.0) as usize * 50;
@@ -244,7 +249,11 @@ fn search(known: &Figures) -> Result<Held> {
     let mut went_down = false;
     for _ in 0..PROBES_MAX {
         sessions = sessions.clamp(50, bound);
-        let figures = measure(Case { stack: known.stack, sessions, seconds: 4 })?;
+        let case = Case { stack: known.stack, sessions, seconds: 4 };
+        let Some(figures) = measure_if_it_runs(case) else {
+            held.limit = Some("a case did not come about");
+            break;
+        };
         let holds = figures.late_ms_p99 < LATE_MS_MAX
             && figures.inputs_percent >= COMES_PERCENT_MIN
             && figures.states_percent >= COMES_PERCENT_MIN;
@@ -273,7 +282,7 @@ fn search(known: &Figures) -> Result<Held> {
             sessions = (sessions as f64 / STEP) as usize;
         }
     }
-    Ok(held)
+    held
 }
 
 fn print(stacks: &[Stack], sizes: &[usize], table: &[Figures], held: &[(Stack, Held)]) {
@@ -288,11 +297,18 @@ fn print(stacks: &[Stack], sizes: &[usize], table: &[Figures], held: &[(Stack, H
     for stack in stacks {
         print!("| {} |", name(*stack));
         for sessions in sizes {
-            let floor = of(Stack::Raw, *sessions).map(|figures| figures.cpu_us);
-            let cpu = of(*stack, *sessions).map_or(f64::NAN, |figures| figures.cpu_us);
-            match floor {
-                Some(floor) => print!(" {cpu:.2} | {:.2} |", cpu / floor),
-                None => print!(" {cpu:.2} | |"),
+            let Some(figures) = of(*stack, *sessions) else {
+                print!(" | |");
+                continue;
+            };
+            print!(" {:.2}", figures.cpu_us);
+            let comes = figures.inputs_percent.min(figures.states_percent);
+            if comes < COMES_PERCENT_MIN - 1.0 {
+                print!(" ({comes:.0} % came)");
+            }
+            match of(Stack::Raw, *sessions) {
+                Some(floor) => print!(" | {:.2} |", figures.cpu_us / floor.cpu_us),
+                None => print!(" | |"),
             }
         }
         match held.iter().find(|(searched, _)| searched == stack) {
