@@ -67,6 +67,8 @@ counters! {
     denied_full,
     /// CONNECTs denied because the battle gives no frame feed.
     denied_no_frame_feed,
+    /// CONNECTs of seats that joined too often of late, dropped without a word.
+    hasty_joins,
     /// Connections accepted.
     accepted,
     /// ACCEPTs said again to a repeated CONNECT.

@@ -74,6 +74,13 @@ pub const INPUTS_PER_SECOND_DEFAULT: u32 = 400;
 /// Seats and spectators that one battle remembers; a CONNECT beyond it is denied as full.
 pub const HOLDERS_MAX: usize = 4_096;
 
+/// Times that one seat or spectator may join at once; each costs a key exchange. A further CONNECT is dropped and counted:
+/// said again, it is taken in its time.
+pub const JOINS_AT_ONCE_MAX: u64 = 5;
+
+/// How long it takes until it may join once more.
+pub const JOIN_EVERY_MS: u64 = 1_000;
+
 /// Battles whose end is remembered, so that a late client is told so; the oldest is forgotten.
 pub const OVER_BATTLES_MAX: usize = 1_024;
 

@@ -147,6 +147,12 @@ impl Server {
         claims: &Claims,
         part: &ClientPart,
     ) {
+        let key = HolderKey::of(claims);
+        let hosted = self.battles.get_mut(public.battle).expect("the battle was found in check");
+        if !hosted.count_join(now, key) {
+            self.counters.hasty_joins += 1;
+            return;
+        }
         let share = KeyShare::generate();
         let server_share = share.public;
         let Ok(agreed) = share.agree(&connect.client_share) else {
@@ -160,7 +166,6 @@ impl Server {
         };
         let random = u32::from_le_bytes(self.random.take());
         let id = ConnectionId::new(self.config.worker, random, index);
-        let key = HolderKey::of(claims);
         let holder = Holder {
             token_id: public.token_id,
             issued_unix_ms: claims.issued_unix_ms,

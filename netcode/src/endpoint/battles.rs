@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::handshake::DenyReason;
-use crate::limits::{HOLDERS_MAX, OVER_BATTLES_MAX};
+use crate::limits::{HOLDERS_MAX, JOIN_EVERY_MS, JOINS_AT_ONCE_MAX, OVER_BATTLES_MAX};
+use crate::time::Millis;
 use crate::token::{BattleKey, Claims, Role, TokenError, TokenPublic, inspect, open};
 use crate::{BattleId, ConnectionId, Epoch};
 
@@ -44,6 +45,8 @@ pub(super) struct Hosted {
     pub(super) battle: HostedBattle,
     pub(super) tick: u32,
     pub(super) holders: BTreeMap<HolderKey, Holder>,
+    /// Until when what each one has joined is paid for, at a join every `JOIN_EVERY_MS`.
+    joins: BTreeMap<HolderKey, Millis>,
 }
 
 #[derive(Default)]
@@ -75,7 +78,8 @@ impl Battles {
         match self.hosted.get_mut(&id) {
             Some(hosted) => hosted.battle = battle,
             None => {
-                self.hosted.insert(id, Hosted { battle, tick: 0, holders: BTreeMap::new() });
+                self.hosted
+                    .insert(id, Hosted { battle, tick: 0, holders: BTreeMap::new(), joins: BTreeMap::new() });
             }
         }
     }
@@ -132,6 +136,20 @@ impl Hosted {
     /// Whether this token was admitted before: then its expiry no longer matters.
     pub(super) fn knows_token(&self, key: HolderKey, token_id: &[u8; 16]) -> bool {
         self.holders.get(&key).is_some_and(|holder| holder.token_id == *token_id)
+    }
+
+    /// Whether one may join now; if so, it counts, whatever comes of it.
+    pub(super) fn count_join(&mut self, now: Millis, key: HolderKey) -> bool {
+        if self.joins.len() >= HOLDERS_MAX && !self.joins.contains_key(&key) {
+            return false;
+        }
+        let paid = self.joins.entry(key).or_insert(now);
+        *paid = (*paid).max(now);
+        if paid.since(now) > (JOINS_AT_ONCE_MAX - 1) * JOIN_EVERY_MS {
+            return false;
+        }
+        *paid = *paid + JOIN_EVERY_MS;
+        true
     }
 
     /// Whether a claim beats the one that stands.

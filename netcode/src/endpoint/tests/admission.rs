@@ -2,6 +2,7 @@
 
 use super::world::*;
 use crate::connection::CloseReason;
+use crate::limits::{JOIN_EVERY_MS, JOINS_AT_ONCE_MAX};
 use crate::link::LinkConfig;
 use crate::{BattleId, Counters, DenyReason, Epoch, Feed, Lane};
 
@@ -165,6 +166,41 @@ fn f23_the_same_token_reconnects_from_elsewhere_even_after_it_expired() {
     let Some(Heard::Connected(client)) = world.heard.last() else { panic!("{:?}", world.heard) };
     assert_eq!((client.replaced, client.resume_tick), (Some(old), Some(1_234)));
     assert!(world.players[player].client.is_connected());
+}
+
+#[test]
+fn a_token_that_joins_again_and_again_is_taken_five_times_at_once_and_then_once_a_second() {
+    let mut world = World::new(LinkConfig::default(), 1);
+    let (player, _) = world.join_and_wait(config(&claims(3)));
+    let (neighbour, _) = world.join_and_wait(config(&claims(4)));
+    let began = world.now;
+    for _ in 0..30 {
+        let now = world.now;
+        world.players[player].client.reconnect(now, None);
+        world.run(100);
+    }
+    let (accepted, hasty) = (world.server.counters().accepted - 2, world.server.counters().hasty_joins);
+    // The first join was one of those at once.
+    let in_time = JOINS_AT_ONCE_MAX - 1 + world.now.since(began) / JOIN_EVERY_MS;
+    assert!((in_time - 1..=in_time).contains(&accepted), "{accepted} of {in_time}");
+    assert!(hasty >= 30 - accepted, "{hasty}");
+    // Others do not pay for it.
+    assert!(world.players[neighbour].client.is_connected());
+    // And who waits is taken: the CONNECT is said again meanwhile.
+    let now = world.now;
+    world.players[player].client.reconnect(now, None);
+    world.run(JOIN_EVERY_MS + 1_000);
+    assert!(world.players[player].client.is_connected());
+    // All of it comes back with time.
+    world.run(JOINS_AT_ONCE_MAX * JOIN_EVERY_MS);
+    let before = world.server.counters().hasty_joins;
+    for _ in 0..JOINS_AT_ONCE_MAX {
+        let now = world.now;
+        world.players[player].client.reconnect(now, None);
+        world.run(20);
+        assert!(world.players[player].client.is_connected());
+    }
+    assert_eq!(world.server.counters().hasty_joins, before);
 }
 
 #[test]
