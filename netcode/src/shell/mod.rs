@@ -6,6 +6,7 @@ mod batch;
 mod carry;
 mod client;
 mod clock;
+mod metered;
 #[cfg(feature = "quic")]
 mod quic;
 mod send_batch;

@@ -16,6 +16,7 @@ use tokio_tungstenite::WebSocketStream;
 
 use super::acceptor::{Permit, StreamDoor};
 use super::carry::{FromStream, Outlet, PACKETS_WAITING_MAX, StreamEnd, pipe, set_up};
+use super::metered::Metered;
 use super::websocket::connect;
 use crate::time::Millis;
 use crate::{ConnectionId, Path, Transport};
@@ -56,7 +57,7 @@ pub(super) struct Stream {
 /// A stream of our own that stands.
 enum Begun {
     Tcp(TcpStream),
-    WebSocket(Box<WebSocketStream<TlsStream<TcpStream>>>),
+    WebSocket(Box<WebSocketStream<Metered<TlsStream<TcpStream>>>>),
     #[cfg(feature = "quic")]
     Quic(quinn::Connection),
 }

@@ -29,6 +29,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, accept_async_with_config, client_async_with_config};
 
 use super::carry::{Carrier, FromStream, Outgoing, PACKETS_WAITING_MAX, STALLED, StreamEnd};
+use super::metered::{Meter, Metered};
 use crate::limits::UDP_PAYLOAD_MAX;
 
 /// First byte of a TLS record that begins a handshake; no stream of packets begins with it, for HELLO's length does not.
@@ -87,9 +88,9 @@ impl Certificate {
     pub(super) async fn accept(
         &self,
         tcp: TcpStream,
-    ) -> io::Result<WebSocketStream<server::TlsStream<TcpStream>>> {
+    ) -> io::Result<WebSocketStream<Metered<server::TlsStream<TcpStream>>>> {
         let tls = TlsAcceptor::from(Arc::clone(&self.0)).accept(tcp).await?;
-        accept_async_with_config(tls, Some(config())).await.map_err(io::Error::other)
+        accept_async_with_config(Metered::new(tls), Some(config())).await.map_err(io::Error::other)
     }
 }
 
@@ -97,13 +98,14 @@ impl Certificate {
 pub(super) async fn connect(
     address: SocketAddr,
     tcp: TcpStream,
-) -> io::Result<WebSocketStream<client::TlsStream<TcpStream>>> {
+) -> io::Result<WebSocketStream<Metered<client::TlsStream<TcpStream>>>> {
     let tls = trusting(rustls::DEFAULT_VERSIONS)?;
     let name = ServerName::IpAddress(address.ip().into());
     let tls = TlsConnector::from(Arc::new(tls)).connect(name, tcp).await?;
-    let (socket, _) = client_async_with_config(format!("wss://{address}/"), tls, Some(config()))
-        .await
-        .map_err(io::Error::other)?;
+    let (socket, _) =
+        client_async_with_config(format!("wss://{address}/"), Metered::new(tls), Some(config()))
+            .await
+            .map_err(io::Error::other)?;
     Ok(socket)
 }
 
@@ -170,11 +172,12 @@ impl Carrier {
     /// Carries packets over a WebSocket until either side is done, and tells the shell.
     pub(super) async fn carry_websocket<S: AsyncRead + AsyncWrite + Unpin>(
         mut self,
-        socket: WebSocketStream<S>,
+        socket: WebSocketStream<Metered<S>>,
     ) {
         let end = {
+            let meter = socket.get_ref().meter();
             let (to_peer, from_peer) = socket.split();
-            let inwards = read_messages(from_peer, self.stream, &self.to_shell);
+            let inwards = read_messages(from_peer, &meter, self.stream, &self.to_shell);
             let outwards = write_messages(to_peer, &mut self.outgoing);
             tokio::select! {
                 end = inwards => end,
@@ -187,12 +190,14 @@ impl Carrier {
 
 async fn read_messages<S: AsyncRead + AsyncWrite + Unpin>(
     mut from_peer: SplitStream<WebSocketStream<S>>,
+    meter: &Meter,
     stream: u64,
     to_shell: &mpsc::Sender<FromStream>,
 ) -> StreamEnd {
     while let Some(message) = from_peer.next().await {
         match message {
             Ok(Message::Binary(bytes)) if !bytes.is_empty() => {
+                meter.reset();
                 let bytes = bytes.to_vec();
                 if to_shell.send(FromStream::Packet { stream, bytes }).await.is_err() {
                     return StreamEnd::Closed;
@@ -202,6 +207,7 @@ async fn read_messages<S: AsyncRead + AsyncWrite + Unpin>(
             Ok(Message::Ping(_) | Message::Pong(_)) => {}
             Ok(Message::Close(_)) => return StreamEnd::Closed,
             Ok(Message::Binary(_) | Message::Text(_) | Message::Frame(_)) => return StreamEnd::Malformed,
+            Err(_) if meter.is_exceeded() => return StreamEnd::Malformed,
             Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_)) => return StreamEnd::Closed,
             Err(_) => return StreamEnd::Malformed,
         }
@@ -238,6 +244,8 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
     use super::super::acceptor::StreamOffer;
     use super::super::streams::Streams;
@@ -296,6 +304,31 @@ mod tests {
         let tcp = TcpStream::connect(address).await.unwrap();
         connect(address, tcp).await.unwrap().close(None).await.unwrap();
         assert_eq!(heard(&mut streams).await, (true, Vec::new(), StreamEnd::Closed));
+    }
+
+    #[tokio::test]
+    async fn real_socket_websockets_that_send_parts_or_pings_without_end_are_closed() {
+        let (mut streams, address) = listening().await;
+        let part = |code| Message::Frame(Frame::message(Vec::new(), OpCode::Data(code), false));
+        let begun = |code: Data| vec![part(code), part(Data::Continue)];
+        for (first, then) in
+            [(begun(Data::Binary), part(Data::Continue)), (vec![], Message::Ping(Vec::new().into()))]
+        {
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let mut socket = connect(address, tcp).await.unwrap();
+            let flood = async {
+                for message in first {
+                    if socket.feed(message).await.is_err() {
+                        return;
+                    }
+                }
+                while socket.feed(then.clone()).await.is_ok() {}
+            };
+            // Whoever floods notices in his own time that he writes to nobody.
+            let ((opened, packets, end), _) =
+                tokio::join!(heard(&mut streams), timeout(Duration::from_secs(60), flood));
+            assert_eq!((opened, packets, end), (true, Vec::new(), StreamEnd::Malformed), "{then:?}");
+        }
     }
 
     #[tokio::test]
