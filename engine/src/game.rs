@@ -119,6 +119,12 @@ pub trait Game: Sized + Send + 'static {
     fn sight(_world: &World, _view: u16, sight: &mut Sight<'_>) {
         sight.see_all();
     }
+    /// Whether a seat, or who looks on, has to hear of an actor before others when a snapshot cannot hold everything: one
+    /// that can hit its body soon. Of three rows that are told then, two are such ones at most, so that all get their
+    /// turn; the seat's own body always is told. Asked only then, for each actor that changed.
+    fn is_urgent(_world: &World, _seat: Option<Seat>, _actor: ActorId) -> bool {
+        false
+    }
     /// How the battle ended, once it has; asked after every tick. Must be `Some` at `terms.ticks_max`.
     fn outcome(world: &World, terms: &Terms) -> Option<Outcome>;
     /// The game's rules a second time, by other means, for a battle that starts from `spec`; unless the game has that,

@@ -165,6 +165,7 @@ mod keyframe;
 mod kind;
 pub mod kit;
 pub mod math;
+mod mixer;
 mod record;
 mod registry;
 pub mod rng;
@@ -193,6 +194,7 @@ pub use keyframe::{KEYFRAME_BYTES_MAX, KeyframeError, decode_keyframe, encode_ke
 pub use kind::Kind;
 #[doc(hidden)]
 pub use kind::Mark;
+pub use mixer::{Compared, Mixer, is_marked};
 pub use record::{Field, FieldKind, FieldType, Record, RecordError, snap};
 pub use registry::{Audience, ColumnEntry, KINDS_MAX, KindEntry, Registry, RegistryColumns, RegistryError};
 pub use save::{Save, SaveError};
