@@ -100,6 +100,9 @@ impl Broadcast {
         client: &mut Client,
         out: &mut Outgoing,
     ) {
+        if self.snapshots.was_short {
+            client.not_before = battle.tick();
+        }
         let rate_hz = battle.spec().terms.rate.hz();
         Start { epoch: self.epoch, tick: battle.tick().0, rate_hz, spec: &self.spec }
             .encode(&mut self.message);
@@ -132,7 +135,7 @@ impl Broadcast {
                     if !std::mem::replace(&mut taken, true) {
                         self.snapshots.take(battle);
                     }
-                    self.snapshot(battle, seat, client, report);
+                    self.snapshot(battle, seat, client, report, way);
                     out.push(client.connection, way, &self.message);
                 }
                 Feed::Frame => match self.next_for(client, rate.hz(), way) {
@@ -153,9 +156,9 @@ impl Broadcast {
         let outcome = outcome.as_ref().map_or(&[][..], |bytes| bytes);
         for (_, client) in seats.clients() {
             // The whole state's hash would tell something of what a view hides.
-            let state_hash = match (client.view, client.told) {
-                (VIEW_FULL, _) => end.final_hash.0,
-                (_, (tick, hash)) if tick == end.tick => hash.0,
+            let state_hash = match client.told {
+                (tick, hash) if tick == end.tick && client.feed == Feed::Snapshot => hash.0,
+                _ if client.view == VIEW_FULL => end.final_hash.0,
                 _ => 0,
             };
             End { epoch: self.epoch, tick: end.tick.0, state_hash, outcome }.encode(&mut self.message);
@@ -170,20 +173,24 @@ impl Broadcast {
         seat: Option<Seat>,
         client: &mut Client,
         report: InputReport,
+        way: Way,
     ) {
-        let shown = self.snapshots.show(battle, seat, client.view, client.snapshot_acknowledged);
-        client.told = (battle.tick(), shown.hash);
+        let view = u32::from(client.view);
+        let shown = self.snapshots.show(battle, seat, client, way);
+        let view_hash = shown.hash;
         let snapshot = Snapshot {
             epoch: self.epoch,
             tick: battle.tick().0,
             baseline: shown.baseline.map(|tick| tick.0),
-            view: u32::from(client.view),
-            view_hash: shown.hash.0,
+            view,
+            view_hash: view_hash.0,
             report,
+            stale: shown.stale,
             shared: shown.shared,
             private: shown.private,
         };
         snapshot.encode(&mut self.message);
+        client.told = (battle.tick(), view_hash);
     }
 
     /// Writes the frames that a client does not hold.

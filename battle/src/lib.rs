@@ -54,6 +54,7 @@ mod room;
 mod seats;
 mod settle;
 mod shell;
+mod shortage;
 mod snapshots;
 mod tally;
 mod worker;

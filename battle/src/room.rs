@@ -335,6 +335,8 @@ impl<G: Game> Room<G> {
         let newest = self.battle.tick();
         let Some(client) = self.seats.client(own, connection) else { return };
         hear(client, newest, message);
+        // Nor has a recording the hash of what one client alone was told.
+        let is_alone = client.shortage.is_some();
         match message {
             ToServer::Inputs(inputs) => {
                 for (tick, bytes) in inputs.run() {
@@ -344,7 +346,7 @@ impl<G: Game> Room<G> {
             ToServer::Ask(_) => {}
             ToServer::Desync(desync) => {
                 let is_first = self.seats.note_desync(own);
-                self.desync(own, Tick(desync.tick), StateHash(desync.state_hash), is_first);
+                self.desync(own, Tick(desync.tick), StateHash(desync.state_hash), is_first && !is_alone);
             }
         }
     }

@@ -6,9 +6,10 @@ use tiltyard_engine::{
 use tiltyard_netcode::{ConnectionId, Feed};
 
 use crate::cadence::Cadence;
+use crate::shortage::Shortage;
 
 /// One client of a battle: its connection, its feed and how far it is.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Client {
     /// The session's connection.
     pub connection: ConnectionId,
@@ -18,6 +19,10 @@ pub struct Client {
     pub(crate) view: u16,
     /// The newest tick that it was told by a snapshot, with the hash of what it was shown.
     pub(crate) told: (Tick, StateHash),
+    /// What it alone has, since a snapshot of all was too long for it.
+    pub(crate) shortage: Option<Box<Shortage>>,
+    /// What it acknowledges up to this tick it may have from another session, which was told something else.
+    pub(crate) not_before: Tick,
     /// The newest snapshot that it acknowledged.
     pub snapshot_acknowledged: Option<Tick>,
     /// The newest tick that it holds all frames up to, by keyframe or acknowledgement.
@@ -38,7 +43,9 @@ impl Client {
             connection,
             feed,
             view: VIEW_FULL,
-            told: (Tick::ZERO, StateHash::default()),
+            told: (Tick(u32::MAX), StateHash::default()),
+            shortage: None,
+            not_before: Tick::ZERO,
             snapshot_acknowledged: None,
             frames_held: Tick::ZERO,
             keyframe_sent: Tick::ZERO,
@@ -62,7 +69,10 @@ impl Client {
             return;
         }
         match self.feed {
-            Feed::Snapshot => self.snapshot_acknowledged = self.snapshot_acknowledged.max(Some(held)),
+            Feed::Snapshot if held > self.not_before => {
+                self.snapshot_acknowledged = self.snapshot_acknowledged.max(Some(held));
+            }
+            Feed::Snapshot => {}
             Feed::Frame => self.frames_held = self.frames_held.max(held),
         }
     }
@@ -76,7 +86,7 @@ pub(crate) struct Seats {
     commands: Vec<Command>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct SeatState {
     human: bool,
     joined: bool,

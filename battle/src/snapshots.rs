@@ -4,8 +4,20 @@
 //! selected when it is needed. One encode per (tick, baseline, view) serves all clients that share the three.
 
 use tiltyard_engine::{
-    ActorId, Audience, Battle, Game, Lookout, Save, Seat, Seen, StateHash, Tick, snapshot, view_hash,
+    ActorId, Audience, Battle, Game, Lookout, Registry, Save, Seat, Seen, StateHash, Tick, snapshot,
+    view_hash,
 };
+use tiltyard_netcode::limits::{DATAGRAM_MESSAGE_MAX, MESSAGE_MAX};
+use tiltyard_netcode::message::Snapshot;
+
+use crate::broadcast::Way;
+use crate::seats::Client;
+use crate::shortage::Telling;
+
+/// The longest message of a snapshot against a baseline, in bytes; one that would be longer tells less.
+pub(crate) const SNAPSHOT_BYTES_MAX: usize = 1_100;
+
+const _: () = assert!(SNAPSHOT_BYTES_MAX <= DATAGRAM_MESSAGE_MAX, "a snapshot travels in one datagram");
 
 /// How many ticks back a baseline may lie: a little more than a second at 30 Hz.
 pub(crate) const BASELINES_KEPT: u32 = 32;
@@ -23,6 +35,8 @@ pub(crate) struct Snapshots {
     views: Vec<View>,
     /// One a seat, if some record is for its owner alone: kept for a client that comes back.
     privates: Vec<Private>,
+    /// Some client was told less than all.
+    pub(crate) was_short: bool,
     /// How many snapshots were made.
     pub(crate) shown: u64,
     /// How many bodies were encoded for them.
@@ -70,6 +84,8 @@ pub(crate) struct Shown<'a> {
     /// What it is against.
     pub(crate) baseline: Option<Tick>,
     pub(crate) hash: StateHash,
+    /// Marks of the baseline's rows that stay as they were.
+    pub(crate) stale: &'a [u8],
     pub(crate) shared: &'a [u8],
     pub(crate) private: &'a [u8],
 }
@@ -85,6 +101,7 @@ impl Snapshots {
             full: Bodies::default(),
             views: Vec::new(),
             privates: vec![Private::new(); seats],
+            was_short: false,
             shown: 0,
             encoded: 0,
         }
@@ -97,62 +114,121 @@ impl Snapshots {
         self.full.clear();
     }
 
-    /// What the client of a seat, or one that looks on, is told of the newest state in its view: against the state of
-    /// `wanted`, if that is kept, else against nothing.
+    /// What the client of a seat, or one that looks on, is told of the newest state in its view: against what it
+    /// acknowledged, if that is kept, else against nothing. Where that would be too long for a datagram it is told less.
     ///
     /// # Panics
     /// If no state was taken.
-    pub(crate) fn show<G: Game>(
-        &mut self,
+    pub(crate) fn show<'a, G: Game>(
+        &'a mut self,
         battle: &Battle<G>,
         seat: Option<Seat>,
-        view: u16,
-        wanted: Option<Tick>,
-    ) -> Shown<'_> {
+        client: &'a mut Client,
+        way: Way,
+    ) -> Shown<'a> {
         let newest = self.newest.expect("a state was taken in this tick");
         self.shown += 1;
-        let encoded = &mut self.encoded;
-        let (registry, rate) = (battle.world().registry(), battle.spec().terms.rate);
-        let now = &self.saves[slot(newest)];
-        let wanted = wanted.filter(|tick| *tick < newest);
+        let (world, registry) = (battle.world(), battle.world().registry());
+        let rate = battle.spec().terms.rate;
+        let Self { saves, base, full, views, privates, encoded, was_short, .. } = self;
+        let view = (client.view != snapshot::VIEW_FULL).then(|| {
+            let index = views.binary_search_by_key(&client.view, |known| known.number);
+            let index = index.unwrap_or_else(|index| {
+                views.insert(index, View::new(battle, client.view));
+                index
+            });
+            let view = &mut views[index];
+            view.look(battle, &saves[slot(newest)]);
+            view
+        });
         let kept = |tick: &Tick| {
-            let save = &self.saves[slot(*tick)];
-            save.tick() == *tick && !save.is_empty()
+            let (tick, save) = (*tick, &saves[slot(*tick)]);
+            let saved = tick < newest && save.tick() == tick && !save.is_empty();
+            saved && view.as_ref().is_none_or(|view| view.saw(tick))
         };
-        let wanted = wanted.filter(kept);
-        if view == snapshot::VIEW_FULL {
-            let base = wanted.map(|tick| &self.saves[slot(tick)]);
-            let shared = self.full.get(wanted, |bytes| {
-                *encoded += 1;
-                snapshot::encode(registry, rate, now, base, bytes);
-            });
-            return Shown { baseline: wanted, hash: battle.state_hash(), shared, private: &[] };
+        let baseline = client.snapshot_acknowledged.filter(kept);
+        let (now, seen, bodies) = match view {
+            Some(View { now, seen, bodies, .. }) => (&*now, Some(&*seen), bodies),
+            None => (&saves[slot(newest)], None, full),
+        };
+        let mut hash = now.hashes().state();
+        let own =
+            seat.filter(|_| seen.is_some()).and_then(|seat| Some((seat, privates.get_mut(seat.index())?)));
+        let (private, own_hash) = match own {
+            None => (&[][..], None),
+            Some((seat, private)) => {
+                let own_hash = private.encode(battle, G::puppet(world, seat), saves, baseline, base);
+                (&private.body[..], own_hash)
+            }
+        };
+        // No later snapshot makes up for what the last one leaves out.
+        let bytes_max = if way == Way::Feed { SNAPSHOT_BYTES_MAX } else { MESSAGE_MAX };
+        let bytes_max = bytes_max.saturating_sub(Snapshot::SHORT_BYTES + private.len());
+        let shortage = &mut client.shortage;
+        if let (Some(tick), Some(shortage)) = (baseline, shortage.as_mut()) {
+            shortage.keep_from(tick);
         }
-        let index = self.views.binary_search_by_key(&view, |known| known.number).unwrap_or_else(|index| {
-            self.views.insert(index, View::new(battle, view));
-            index
-        });
-        let known = &mut self.views[index];
-        known.look(battle, now);
-        let baseline = wanted.filter(|tick| known.saw(*tick));
-        let base = &mut self.base;
-        let View { seen, now: part, bodies, .. } = known;
-        let shared = bodies.get(baseline, |bytes| {
-            *encoded += 1;
-            let base = baseline.map(|tick| {
-                self.saves[slot(tick)].select(registry, &seen[slot(tick)], Audience::Everybody, base);
-                &*base
-            });
-            snapshot::encode(registry, rate, part, base, bytes);
-        });
-        let shared_hash = part.hashes().state();
-        let Some((seat, private)) = seat.and_then(|seat| Some((seat, self.privates.get_mut(seat.index())?)))
-        else {
-            return Shown { baseline, hash: shared_hash, shared, private: &[] };
+        // What this client alone has, if it was told of the baseline in a shortage.
+        let alone = baseline.zip(shortage.as_mut()).and_then(|(tick, shortage)| shortage.take(tick));
+        let mut shared = &[][..];
+        let is_short = match (&alone, shortage.as_mut()) {
+            (Some(state), Some(shortage)) => {
+                *encoded += 1;
+                {
+                    let telling = Telling { registry, rate, now, base: state, bytes_max };
+                    shortage.tell_all(telling) > bytes_max
+                }
+            }
+            _ => {
+                shared = bodies.get(baseline, |bytes| {
+                    *encoded += 1;
+                    let base = baseline.map(|tick| select(registry, &saves[slot(tick)], seen, tick, base));
+                    snapshot::encode(registry, rate, now, base, bytes);
+                });
+                shared.len() > bytes_max && baseline.is_some()
+            }
         };
-        let own = private.encode(battle, G::puppet(battle.world(), seat), &self.saves, baseline, base);
-        Shown { baseline, hash: view_hash(shared_hash, own), shared, private: &private.body }
+        let mut is_stale = false;
+        if let (true, Some(tick)) = (is_short, baseline) {
+            *was_short = true;
+            let shortage = shortage.get_or_insert_default();
+            let base = match &alone {
+                Some(state) => state,
+                None => select(registry, &saves[slot(tick)], seen, tick, base),
+            };
+            let telling = Telling { registry, rate, now, base, bytes_max };
+            *encoded += 1;
+            match shortage.tell::<G>(telling, world, seat) {
+                Some(of_it) => (hash, is_stale) = (of_it, true),
+                // Not even the own body fits: then the reliable lane carries it all.
+                None => {
+                    shortage.tell_all(telling);
+                }
+            }
+        }
+        let is_alone = alone.is_some() || is_stale;
+        if let (Some(state), Some(shortage)) = (alone, shortage.as_mut()) {
+            shortage.put_back(state);
+        }
+        let (stale, shared) = match shortage.as_deref() {
+            Some(shortage) if is_alone => (shortage.stale(is_stale), shortage.body()),
+            _ => (&[][..], shared),
+        };
+        Shown { baseline, hash: view_hash(hash, own_hash), stale, shared, private }
     }
+}
+
+/// What was seen of a baseline; all of it in the full view.
+fn select<'a>(
+    registry: &Registry,
+    save: &'a Save,
+    seen: Option<&Vec<Seen>>,
+    tick: Tick,
+    into: &'a mut Save,
+) -> &'a Save {
+    let Some(seen) = seen else { return save };
+    save.select(registry, &seen[slot(tick)], Audience::Everybody, into);
+    into
 }
 
 impl View {

@@ -9,8 +9,9 @@ use std::collections::VecDeque;
 
 use thiserror::Error;
 use tiltyard_engine::{
-    Audience, Battle, BattleSpec, Game, KeyframeError, NotOwn, Outcome, Save, SeatInput, Seen, SpecError,
-    StartError, StateHash, Tick, TickRecord, TickRecordError, World, decode_keyframe, snapshot, view_hash,
+    ActorId, Audience, Battle, BattleSpec, Game, KeyframeError, Mixer, NotOwn, Outcome, Save, SeatInput,
+    Seen, SpecError, StartError, StateHash, Tick, TickRecord, TickRecordError, World, decode_keyframe,
+    snapshot, view_hash,
 };
 
 /// How many states are kept as baselines of snapshots to come.
@@ -31,6 +32,11 @@ pub struct Mirror<G: Game> {
     whole: Save,
     /// The hash of the newest snapshot, if the state is one.
     view_hash: Option<StateHash>,
+    /// The actors that it left as they were.
+    stale: Vec<ActorId>,
+    is_whole: bool,
+    mixer: Mixer,
+    parts: [Save; 2],
     desyncs: u64,
 }
 
@@ -43,6 +49,8 @@ pub struct Shown<'a> {
     pub baseline: Option<Tick>,
     /// Which view it is of.
     pub view: u16,
+    /// Marks of the baseline's rows that stay as they were, because not everything could be told; empty if it was.
+    pub stale: &'a [u8],
     /// What all of the view are told.
     pub shared: &'a [u8],
     /// What the seat alone is told.
@@ -129,6 +137,10 @@ impl<G: Game> Mirror<G> {
             spare: Vec::new(),
             whole: Save::default(),
             view_hash: None,
+            stale: Vec::new(),
+            is_whole: true,
+            mixer: Mixer::default(),
+            parts: <[Save; 2]>::default(),
             desyncs: 0,
         })
     }
@@ -209,7 +221,15 @@ impl<G: Game> Mirror<G> {
         let mut new = self.spare.pop().unwrap_or_default();
         let (registry, rate) = (self.battle.world().registry(), self.battle.spec().terms.rate);
         let shared = base.map(|base| &base.shared);
-        snapshot::decode(registry, rate, shown.tick, shared, shown.shared, &mut new.shared)?;
+        match shared {
+            Some(shared) if !shown.stale.is_empty() => {
+                let [known, told] = &mut self.parts;
+                self.mixer.without(registry, shared, shown.stale, known)?;
+                snapshot::decode(registry, rate, shown.tick, Some(known), shown.shared, told)?;
+                self.mixer.with(registry, told, shared, shown.stale, &mut new.shared)?;
+            }
+            shared => snapshot::decode(registry, rate, shown.tick, shared, shown.shared, &mut new.shared)?,
+        }
         new.private.clear();
         let mut here = new.shared.hashes().state();
         if !shown.private.is_empty() {
@@ -220,13 +240,24 @@ impl<G: Game> Mirror<G> {
         if here != shown.hash {
             return Err(self.differs(shown.tick, here, shown.hash));
         }
-        if new.private.is_empty() {
-            self.battle.restore(&new.shared);
-        } else {
+        self.stale.clear();
+        self.is_whole = shown.stale.is_empty();
+        let is_mixed = !shown.stale.is_empty() || !new.private.is_empty();
+        if is_mixed {
             self.whole.clone_from(&new.shared);
-            self.whole.add_private(registry, &new.private)?;
-            self.battle.restore(&self.whole);
         }
+        if let (Some(base), false) = (base, shown.stale.is_empty()) {
+            let (stale, all) = (&mut self.stale, &base.shared);
+            all.marked(registry, shown.stale, |actor| stale.push(actor));
+            stale.sort_unstable();
+            // A row that is stale here may have been told since the baseline.
+            self.battle.save(&mut self.parts[0]);
+            self.mixer.renew(registry, &mut self.whole, &self.parts[0], stale);
+        }
+        if !new.private.is_empty() {
+            self.whole.add_private(registry, &new.private)?;
+        }
+        self.battle.restore(if is_mixed { &self.whole } else { &new.shared });
         self.view_hash = Some(here);
         if shown.view != self.view {
             self.view = shown.view;
@@ -249,6 +280,20 @@ impl<G: Game> Mirror<G> {
     #[must_use]
     pub fn newest_frame(&self) -> Option<Tick> {
         self.in_step.then_some(self.record.tick)
+    }
+
+    /// The actors that the newest snapshot left as they were, by ascending ids: it had no room for them. They
+    /// are what an earlier one told.
+    #[must_use]
+    pub fn stale(&self) -> &[ActorId] {
+        &self.stale
+    }
+
+    /// Whether the newest snapshot told all that the view sees; else some actors are [`stale`](Self::stale), or new ones
+    /// are not here yet.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// The tick of the mirrored state.

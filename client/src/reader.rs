@@ -277,6 +277,7 @@ impl<G: Game> FeedReader<G> {
             tick: Tick(message.tick),
             baseline: message.baseline.map(Tick),
             view,
+            stale: message.stale,
             shared: message.shared,
             private: message.private,
             hash: StateHash(message.view_hash),

@@ -130,6 +130,10 @@ impl Game for Hunt {
         sight.see_rows::<Puppet>(|row, _| is_own(row));
     }
 
+    fn is_urgent(world: &World, _: Option<Seat>, actor: ActorId) -> bool {
+        world.rows::<Arrow>().find(actor).is_some()
+    }
+
     fn outcome(world: &World, terms: &Terms) -> Option<Outcome> {
         let Score { kills } = *world.singleton::<Score>();
         (world.tick().0 >= terms.ticks_max).then(|| Outcome::by_score(&kills))

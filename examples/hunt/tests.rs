@@ -51,6 +51,10 @@ fn room(seats_per_team: u16, half: f32) -> Room<Hunt> {
     spec.roster = Roster::bots(2, seats_per_team);
     spec.terms.ticks_max = 120;
     spec.roster.seats.iter_mut().for_each(|seat| seat.role = SeatRole::Human);
+    room_of(spec)
+}
+
+fn room_of(spec: BattleSpec<Hunt>) -> Room<Hunt> {
     let settings =
         RoomSettings { wait_ms: 0, countdown_ms: 0, keyframe_ticks: 300, snapshot_ticks: 0, catch_up_max: 5 };
     let mut room = Room::new(BattleId(1), Epoch(1), spec, settings).expect("the hunt starts");
@@ -172,6 +176,7 @@ fn shown<'a>(snapshot: &Snapshot<'a>) -> Shown<'a> {
         tick: Tick(snapshot.tick),
         baseline: snapshot.baseline.map(Tick),
         view: snapshot.view as u16,
+        stale: snapshot.stale,
         shared: snapshot.shared,
         private: snapshot.private,
         hash: StateHash(snapshot.view_hash),
@@ -252,6 +257,78 @@ fn damaged_snapshots_are_refused_and_never_panic() {
         assert_eq!(mirror.tick(), Tick(sound.tick));
     }
     assert!(refused > 2 * tape.len(), "{refused}");
+}
+
+/// Plays a crowd of scripted hunters that all see each other, of which far more moves than a datagram holds. Seat 0 is
+/// shown every snapshot but those that `loses`, and acknowledges what it has three ticks later.
+fn crowd(ticks: u32, mut loses: impl FnMut() -> bool, mut see: impl FnMut(&Room<Hunt>, &Mirror<Hunt>)) {
+    let mut spec = spec(17);
+    spec.setup = Land { half: 25.0, sight: 100.0 };
+    spec.roster = Roster::bots(2, 150);
+    spec.roster.seats[0].role = SeatRole::Human;
+    spec.terms.ticks_max = 10_000;
+    let mut room = room_of(spec);
+    let (mut out, mut message) = (Outgoing::default(), Vec::new());
+    assert!(room.join(Seat(0), Client::new(connection(0), Feed::Snapshot), 0, &mut out));
+    let start = out.iter().next().expect("START comes first").2.to_vec();
+    let Ok(ToClient::Start(start)) = ToClient::parse(&start) else { panic!("it is START") };
+    let mut mirror = Mirror::<Hunt>::start(start.spec).expect("it starts");
+    let mut held = std::collections::VecDeque::new();
+    while room.battle().tick().0 < ticks {
+        out.clear();
+        room.poll(room.next_us(), &mut out);
+        for (_, _, bytes) in out.iter() {
+            let Ok(ToClient::Snapshot(snapshot)) = ToClient::parse(bytes) else { panic!("it is a snapshot") };
+            assert!(snapshot.baseline.is_none() || bytes.len() <= 1100, "{} bytes", bytes.len());
+            if !loses() {
+                assert!(mirror.snapshot(&shown(&snapshot)).expect("it is sound"));
+                see(&room, &mirror);
+            }
+        }
+        held.push_back(mirror.newest_snapshot().map(|tick| tick.0));
+        let acknowledged = if held.len() > 3 { held.pop_front().flatten() } else { None };
+        let now = room.battle().tick().0;
+        Inputs::encode(&mut message, 0, acknowledged, now + 1, [&[0_u8; 6][..]].into_iter());
+        room.message(Seat(0), connection(0), &ToServer::parse(&message).expect("it is sound"));
+    }
+}
+
+/// Holds what a client has of a crowd against the truth; gives how many ticks old a puppet got at the most.
+fn age_in_a_crowd(ticks: u32, loses: impl FnMut() -> bool) -> u32 {
+    let (mut told, mut oldest, mut short) = (std::collections::BTreeMap::new(), 0, 0);
+    crowd(ticks, loses, |room, mirror| {
+        let (truth, world, stale) = (room.battle().world(), mirror.world(), mirror.stale());
+        let (tick, own) = (mirror.tick().0, Hunt::puppet(truth, Seat(0)).expect("it lives"));
+        assert!(!stale.contains(&own), "the own body is always told");
+        short += u32::from(!stale.is_empty());
+        let (puppets, here) = (truth.rows::<Puppet>(), world.rows::<Puppet>());
+        let (places, here_places) = (puppets.read::<Position>(), here.read::<Position>());
+        for (id, place) in puppets.ids().iter().zip(places.iter()) {
+            let last = told.entry(*id).or_insert(tick);
+            if let (Some(row), Err(_)) = (here.find(*id), stale.binary_search(id)) {
+                assert_eq!(here_places[row], *place, "what is not stale is what it is");
+                *last = tick;
+            }
+            oldest = oldest.max(tick - *last);
+        }
+    });
+    assert!(short > ticks / 2, "{short} of {ticks} were short");
+    oldest
+}
+
+#[test]
+fn a_snapshot_that_is_too_long_tells_less_and_each_row_gets_its_turn() {
+    let oldest = age_in_a_crowd(300, || false);
+    eprintln!("{oldest} ticks");
+    assert!(oldest <= 60, "a puppet was {oldest} ticks old");
+}
+
+#[test]
+fn short_snapshots_may_be_lost_and_what_is_told_stays_true() {
+    let seed = seed_from_environment(29);
+    eprintln!("SEED={seed}");
+    let mut random = Random::new(seed);
+    age_in_a_crowd(200, || random.below(5) == 0);
 }
 
 /// Six players over a bad link; every state is held against the view hash as it comes.

@@ -148,6 +148,7 @@ fn vectors() -> String {
         view: 1,
         view_hash: 0x0A0B,
         report,
+        stale: &[],
         shared: b"shared",
         private: b"private",
     };

@@ -319,8 +319,8 @@ impl<G: Game> Home<G> {
             return true;
         }
         self.compared = mirror.tick();
-        if mirror.battle().spec().hides() {
-            // What a view shows has a hash of its own, which the player compared as it came.
+        if mirror.battle().spec().hides() || !mirror.is_whole() {
+            // What a view shows, or a snapshot that had no room for all, has a hash of its own, which the player compared as it came.
             return true;
         }
         let index = mirror.tick().0.checked_sub(1);

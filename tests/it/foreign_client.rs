@@ -86,6 +86,7 @@ fn vectors() -> String {
             view: 0,
             view_hash: state_hash,
             report,
+            stale: &[],
             shared: &shared,
             private: &[],
         };

@@ -325,6 +325,7 @@ impl<G: Game> Host<G> {
                         view: 0,
                         view_hash: told.0,
                         report,
+                        stale: &[],
                         shared: &shared,
                         private: &[],
                     }

@@ -10,7 +10,7 @@ fn report() -> InputReport {
 
 /// One message of each kind that a client gets, as bytes.
 fn to_client() -> Vec<Vec<u8>> {
-    let mut messages = vec![Vec::new(); 5];
+    let mut messages = vec![Vec::new(); 6];
     let records: [&[u8]; 3] = [b"one", b"", b"three"];
     Frame::encode(&mut messages[0], Epoch(2), 80, 9, report(), records.into_iter());
     let snapshot = Snapshot {
@@ -20,10 +20,12 @@ fn to_client() -> Vec<Vec<u8>> {
         view: 4,
         view_hash: 11,
         report: InputReport::default(),
+        stale: &[],
         shared: b"shared body",
         private: b"mine",
     };
     snapshot.encode(&mut messages[1]);
+    Snapshot { stale: b"rows", ..snapshot }.encode(&mut messages[5]);
     Start { epoch: Epoch(2), tick: 80, rate_hz: 30, spec: b"spec" }.encode(&mut messages[2]);
     let keyframe = Keyframe { epoch: Epoch(2), tick: 80, state_hash: 9, inputs: b"inputs", state: b"state" };
     keyframe.encode(&mut messages[3]);

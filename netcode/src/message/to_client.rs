@@ -9,6 +9,7 @@ const SNAPSHOT: u8 = 17;
 const START: u8 = 18;
 const KEYFRAME: u8 = 19;
 const END: u8 = 20;
+const SHORT_SNAPSHOT: u8 = 21;
 
 /// A message to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,9 @@ pub struct Snapshot<'a> {
     pub view_hash: u64,
     /// About this seat's inputs.
     pub report: InputReport,
-    /// The body that all seats of the view share.
+    /// Marks of the baseline's rows that are stale: a bit each. Empty if the view is shown whole.
+    pub stale: &'a [u8],
+    /// The body that all seats of the view share, or one's own if something is stale.
     pub shared: &'a [u8],
     /// What this seat alone may know.
     pub private: &'a [u8],
@@ -118,7 +121,8 @@ impl<'a> ToClient<'a> {
         let mut reader = Reader(bytes);
         let message = match reader.u8()? {
             FRAME => Self::Frame(Frame::parse(&mut reader)?),
-            SNAPSHOT => Self::Snapshot(Snapshot::parse(&mut reader)?),
+            SNAPSHOT => Self::Snapshot(Snapshot::parse(&mut reader, false)?),
+            SHORT_SNAPSHOT => Self::Snapshot(Snapshot::parse(&mut reader, true)?),
             START => Self::Start(Start {
                 epoch: Epoch(reader.u32()?),
                 tick: reader.u32()?,
@@ -221,21 +225,27 @@ impl<'a> Iterator for Records<'a> {
 }
 
 impl<'a> Snapshot<'a> {
+    /// How long the message is beside what it carries, when something is stale.
+    pub const SHORT_BYTES: usize = 1 + 4 + 4 + 1 + 4 + 4 + 8 + 7 + 4 + 4;
+
     /// Writes the message into `out` (what was in it is gone).
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
-        out.put_u8(SNAPSHOT);
+        out.put_u8(if self.stale.is_empty() { SNAPSHOT } else { SHORT_SNAPSHOT });
         out.put_u32(self.epoch.0);
         out.put_u32(self.tick);
         put_tick(out, self.baseline);
         out.put_u32(self.view);
         out.put_u64(self.view_hash);
         self.report.put(out);
+        if !self.stale.is_empty() {
+            put_long(out, self.stale);
+        }
         put_long(out, self.shared);
         out.put(self.private);
     }
 
-    fn parse(reader: &mut Reader<'a>) -> Result<Self, MessageError> {
+    fn parse(reader: &mut Reader<'a>, is_short: bool) -> Result<Self, MessageError> {
         let (epoch, tick) = (Epoch(reader.u32()?), reader.u32()?);
         let baseline = parse_tick(reader, "baseline tick")?;
         if baseline.is_some_and(|baseline| baseline >= tick) {
@@ -243,8 +253,12 @@ impl<'a> Snapshot<'a> {
         }
         let (view, view_hash) = (reader.u32()?, reader.u64()?);
         let report = InputReport::parse(reader)?;
+        let stale = if is_short { long_bytes(reader)? } else { &[] };
+        if is_short && (stale.is_empty() || baseline.is_none()) {
+            return Err(MessageError::Value { field: "stale rows" });
+        }
         let shared = long_bytes(reader)?;
-        Ok(Self { epoch, tick, baseline, view, view_hash, report, shared, private: reader.rest() })
+        Ok(Self { epoch, tick, baseline, view, view_hash, report, stale, shared, private: reader.rest() })
     }
 }
 
