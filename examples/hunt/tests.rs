@@ -319,7 +319,6 @@ fn age_in_a_crowd(ticks: u32, loses: impl FnMut() -> bool) -> u32 {
 #[test]
 fn a_snapshot_that_is_too_long_tells_less_and_each_row_gets_its_turn() {
     let oldest = age_in_a_crowd(300, || false);
-    eprintln!("{oldest} ticks");
     assert!(oldest <= 60, "a puppet was {oldest} ticks old");
 }
 

@@ -17,4 +17,5 @@ mod program;
 mod recordings;
 mod terminal;
 mod transports;
+mod views;
 mod watching;
