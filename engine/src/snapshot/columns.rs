@@ -41,6 +41,12 @@ impl Columns {
         &bytes[self.starts[column] + row * size..][..size]
     }
 
+    /// So many rows from this one on.
+    pub(super) fn run<'a>(&self, bytes: &'a [u8], column: usize, row: usize, count: usize) -> &'a [u8] {
+        let size = self.sizes[column];
+        &bytes[self.starts[column] + row * size..][..count * size]
+    }
+
     #[inline(always)]
     pub(super) fn row_mut<'a>(&self, bytes: &'a mut [u8], column: usize, row: usize) -> &'a mut [u8] {
         let size = self.sizes[column];
@@ -123,16 +129,6 @@ impl<'a> Order<'a> {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Told<'a>> {
         self.columns.iter().map_while(Option::as_ref)
     }
-}
-
-/// Whether two rows of one column are the same; a call for each of them costs more than it compares.
-#[inline(always)]
-pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
-    let ((words, bytes), (other_words, other_bytes)) = (one.as_chunks::<4>(), other.as_chunks::<4>());
-    let word = |word: &[u8; 4]| u32::from_le_bytes(*word);
-    let words = words.iter().zip(other_words).fold(0, |sum, (a, b)| sum | (word(a) ^ word(b)));
-    let bytes = bytes.iter().zip(other_bytes).fold(0, |sum, (a, b)| sum | (a ^ b));
-    words == 0 && bytes == 0
 }
 
 /// For each row its place in the baseline, if it was there. Both lists of ids ascend.

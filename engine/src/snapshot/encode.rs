@@ -1,7 +1,7 @@
 //! Writing a snapshot.
 
 use super::FIRST_ID;
-use super::columns::{Columns, Order, Told, bases, is_same, sign_extended, wire};
+use super::columns::{Columns, Order, Told, bases, sign_extended, wire};
 use super::models::{ElementModel, NumberModel, RowModels};
 use super::motion::{MOTION_BYTES_MAX, Motion, Turn, is_turn, turned};
 use super::range::RangeWriter;
@@ -45,6 +45,12 @@ pub fn encode(registry: &Registry, rate: TickRate, now: &Save, baseline: Option<
 /// Says which rows of the baseline are gone and which ids are new.
 fn put_ids(bits: &mut RangeWriter<'_>, counts: &mut NumberModel, rows: &Rows<'_>, base_next: u32) {
     let (ids, base_ids) = (rows.now.1.ids(rows.now.0), rows.base.1.ids(rows.base.0));
+    if ids == base_ids {
+        // Nobody came and nobody went, as in most kinds.
+        counts.put_count(bits, 0);
+        counts.put_count(bits, 0);
+        return;
+    }
     let kept = bases(ids, base_ids).flatten().count();
     counts.put_count(bits, (rows.base.1.rows - kept) as u32);
     let mut gaps = NumberModel::NEW;
@@ -87,14 +93,28 @@ impl Rows<'_> {
         let mut kept = differ.then(RowModels::new);
         let mut new = None;
         let mut newest = None;
-        let bases = bases(self.now.1.ids(self.now.0), self.base.1.ids(self.base.0));
-        for (row, base) in bases.enumerate() {
-            match (base, &mut kept) {
-                (Some(base), Some(kept)) => self.put_kept(bits, kept, row, base),
-                (Some(_), None) => {}
-                (None, _) => {
-                    self.put_new(bits, new.get_or_insert_with(RowModels::new), row, newest);
-                    newest = Some(row);
+        let mut bases = bases(self.now.1.ids(self.now.0), self.base.1.ids(self.base.0));
+        for start in (0..self.now.1.rows).step_by(BLOCK) {
+            let mut block = Block { start, bases: [None; BLOCK], changed: [0; BLOCK] };
+            let rows = block.bases.iter_mut().zip(&mut bases).map(|(base, found)| *base = found).count();
+            if differ {
+                block.compare(self, rows);
+            }
+            for (place, base) in block.bases[..rows].iter().enumerate() {
+                let row = start + place;
+                match (base, &mut kept) {
+                    (Some(base), Some(kept)) => {
+                        let changed = block.changed[place];
+                        bits.put(&mut kept.row, changed != 0);
+                        if changed != 0 {
+                            self.put_kept(bits, kept, changed, (row, *base));
+                        }
+                    }
+                    (Some(_), None) => {}
+                    (None, _) => {
+                        self.put_new(bits, new.get_or_insert_with(RowModels::new), row, newest);
+                        newest = Some(row);
+                    }
                 }
             }
         }
@@ -106,21 +126,14 @@ impl Rows<'_> {
         self.base.1.rows > 0 && self.now.1.rows > 0 && (!self.kind.motions.is_empty() || !same)
     }
 
-    /// A row that the baseline has too.
-    fn put_kept(&self, bits: &mut RangeWriter<'_>, models: &mut RowModels, row: usize, base: usize) {
-        let mut changed = 0_u32;
-        for told in self.order.iter() {
-            let new = self.row(told.index, row);
-            let same = match told.moved_by {
-                None => is_same(new, self.base_row(told.index, base)),
-                Some(by) => is_same(new, &self.expected(told.index, by, base)[..new.len()]),
-            };
-            changed |= u32::from(!same) << told.index;
-        }
-        bits.put(&mut models.row, changed != 0);
-        if changed == 0 {
-            return;
-        }
+    /// A row that the baseline has too, and of which these columns are other than expected.
+    fn put_kept(
+        &self,
+        bits: &mut RangeWriter<'_>,
+        models: &mut RowModels,
+        changed: u32,
+        (row, base): (usize, usize),
+    ) {
         for told in self.order.iter() {
             let differs = changed >> told.index & 1 == 1;
             let moved = told.moved_by.map(|by| changed >> by & 1 == 1);
@@ -175,7 +188,6 @@ impl Rows<'_> {
     }
 
     /// Where a row is if it went on as it went in the baseline.
-    #[inline(always)]
     fn expected(&self, index: usize, by: usize, base: usize) -> [u8; MOTION_BYTES_MAX] {
         let mut expected = [0; MOTION_BYTES_MAX];
         let old = self.base_row(index, base);
@@ -194,6 +206,71 @@ impl Rows<'_> {
     fn base_row(&self, column: usize, row: usize) -> &[u8] {
         self.base.1.row(self.base.0, column, row)
     }
+}
+
+/// Rows that are compared at once, column by column.
+struct Block {
+    /// The first row.
+    start: usize,
+    bases: [Option<usize>; BLOCK],
+    /// For each row the columns that are other than expected, a bit each.
+    changed: [u32; BLOCK],
+}
+
+const BLOCK: usize = 64;
+
+impl Block {
+    /// Compares the first so many rows with what is expected of them.
+    fn compare(&mut self, rows: &Rows<'_>, count: usize) {
+        let mut place = 0;
+        while place < count {
+            let Some(base) = self.bases[place] else {
+                place += 1;
+                continue;
+            };
+            // Rows that follow each other in both states.
+            let run = (place..count).take_while(|at| self.bases[*at] == Some(base + at - place)).count();
+            let changed = &mut self.changed[place..place + run];
+            for told in rows.order.iter() {
+                let new = rows.now.1.run(rows.now.0, told.index, self.start + place, run);
+                let old = rows.base.1.run(rows.base.0, told.index, base, run);
+                let Some(by) = told.moved_by else {
+                    mark(told, changed, new, old);
+                    continue;
+                };
+                let mut expected = [0; BLOCK * MOTION_BYTES_MAX];
+                let expected = &mut expected[..old.len()];
+                expected.copy_from_slice(old);
+                let by = rows.base.1.run(rows.base.0, by, base, run);
+                rows.motion.advance(told.column.fields[0].kind, expected, by);
+                mark(told, changed, new, expected);
+            }
+            place += run;
+        }
+    }
+}
+
+/// Marks a column of the rows that differ.
+fn mark(told: &Told<'_>, changed: &mut [u32], new: &[u8], old: &[u8]) {
+    // Of the usual sizes two rows are compared by an instruction or two, without a call.
+    match told.column.size {
+        4 => mark_sized::<4>(told.index, changed, new, old),
+        8 => mark_sized::<8>(told.index, changed, new, old),
+        12 => mark_sized::<12>(told.index, changed, new, old),
+        size => {
+            let rows = new.chunks_exact(size).zip(old.chunks_exact(size));
+            changed
+                .iter_mut()
+                .zip(rows)
+                .for_each(|(row, (new, old))| *row |= u32::from(new != old) << told.index);
+        }
+    }
+}
+
+#[inline(always)]
+fn mark_sized<const SIZE: usize>(index: usize, changed: &mut [u32], new: &[u8], old: &[u8]) {
+    let rows = new.as_chunks::<SIZE>().0.iter().zip(old.as_chunks::<SIZE>().0);
+    changed.iter_mut().zip(rows).for_each(|(row, (new, old))| *row |= u32::from(new != old) << index);
 }
 
 /// Tells a record that differs; where nothing was before, against zeros.

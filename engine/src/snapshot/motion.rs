@@ -21,24 +21,28 @@ impl Motion {
         Self { seconds: rate.seconds_per_tick(), ticks: ticks.min(STEPS_MAX), hz: i64::from(rate.hz()) }
     }
 
-    /// Where a row is that goes on as it goes, tick by tick as the engine moves and stores it: `row` holds where it was.
+    /// Where rows are that go on as they go, tick by tick as the engine moves and stores them: `rows` holds where they
+    /// were.
     #[inline]
-    pub(super) fn advance(&self, grid: FieldKind, row: &mut [u8], by: &[u8]) {
+    pub(super) fn advance(&self, grid: FieldKind, rows: &mut [u8], by: &[u8]) {
         let FieldKind::Grid { per_unit } = grid else { return };
         let per_unit = per_unit as f32;
-        // As floats of everyday size are stored, see `FieldType::canonicalise_everyday`.
+        let (places, by) = (rows.as_chunks_mut::<4>().0, by.as_chunks::<4>().0);
+        let step = |by: &[u8; 4]| f32::from_le_bytes(*by) * self.seconds;
+        // As floats of everyday size are stored, see `FieldType::canonicalise_everyday`. Rounding makes of no way more
+        // than twice of it and a step of the grid; half of what is everyday leaves room for that.
         let (everyday, middle) = (4_194_304.0 / per_unit, 12_582_912.0 / per_unit);
-        for (place, by) in row.as_chunks_mut::<4>().0.iter_mut().zip(by.as_chunks::<4>().0) {
-            let step = f32::from_le_bytes(*by) * self.seconds;
-            let mut at = f32::from_le_bytes(*place);
-            // Rounding makes of no way at most twice of it and a step; half of what is everyday leaves room for that.
-            let way = 2.0 * step.abs() * self.ticks as f32;
-            let short = at.abs() + way < 0.5 * everyday;
-            for _ in 0..self.ticks {
-                at += step;
-                at = if short { (at + middle) - middle } else { snap(at, per_unit) };
+        let far = |place: &[u8; 4], by: &[u8; 4]| {
+            let way = 2.0 * step(by).abs() * self.ticks as f32;
+            f32::from_le_bytes(*place).abs() + way >= 0.5 * everyday
+        };
+        let any_far = places.iter().zip(by).fold(false, |any, (place, by)| any | far(place, by));
+        for _ in 0..self.ticks {
+            for (place, by) in places.iter_mut().zip(by) {
+                let at = f32::from_le_bytes(*place) + step(by);
+                let at = if any_far { snap(at, per_unit) } else { (at + middle) - middle };
+                *place = at.to_le_bytes();
             }
-            *place = at.to_le_bytes();
         }
     }
 }
