@@ -37,7 +37,8 @@ impl From<RangeEnd> for SnapshotError {
 /// that the baseline is older, a read of the bytes, a check and a hash of the result; allocates only to grow `into`.
 ///
 /// # Errors
-/// If the bytes are not exactly a snapshot of this game against this baseline; `into` is then empty.
+/// If the bytes are not exactly a snapshot of this game against this baseline; `into` is then empty. A torn or changed
+/// snapshot may be one of another state, which only the hash tells.
 pub fn decode(
     registry: &Registry,
     rate: TickRate,
