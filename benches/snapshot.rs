@@ -7,8 +7,8 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tiltyard::bench::Played;
 use tiltyard_engine::kit::motion::Position;
-use tiltyard_engine::skirmish::{Puppet, Setup, Skirmish};
-use tiltyard_engine::{Game as _, Mode, Registry, Save, TickRate, snapshot};
+use tiltyard_engine::skirmish::{Input, Puppet, Setup, Skirmish};
+use tiltyard_engine::{Battle, BattleSpec, Game as _, Mode, Registry, Save, TickRate, TickRecord, snapshot};
 
 /// How many ticks older than the snapshot the baselines are.
 const AGES: [usize; 5] = [1, 2, 4, 8, 16];
@@ -25,14 +25,21 @@ struct States {
 }
 
 impl States {
-    fn of(scene: &Mode<Setup>) -> Self {
-        let played = Played::<Skirmish>::of(scene, 1, WARM_TICKS, TICKS).expect("the scene is played");
-        let mut battle = played.battle();
+    /// Plays the scene by scripted players, but for one in so many seats, the first ones, which stand still.
+    fn of(scene: &Mode<Setup>, one_stands_of: usize) -> Self {
+        let mut battle = Battle::new(BattleSpec::<Skirmish>::bots(scene, 1)).expect("the scene is a battle");
         let registry = Registry::of::<Skirmish>().expect("skirmish is sound");
         let mut states =
             Self { registry, rate: battle.spec().terms.rate, saves: Vec::new(), places: Vec::new() };
-        for (record, _) in played.ticks() {
-            battle.step(record);
+        for tick in 1..=WARM_TICKS + TICKS {
+            let mut record = TickRecord::neutral(battle.tick(), 0);
+            battle.bot_record(&mut record);
+            let stand = record.inputs.len() / one_stands_of;
+            record.inputs[..stand].iter_mut().for_each(|seat| seat.input = Input::default());
+            battle.step(&record);
+            if tick <= WARM_TICKS {
+                continue;
+            }
             let mut save = Save::default();
             battle.save(&mut save);
             states.saves.push(save);
@@ -72,7 +79,7 @@ impl States {
             bytes.sort_unstable();
             let mean = bytes.iter().sum::<usize>() / bytes.len();
             let (p99, max) = (bytes[(bytes.len() * 99).div_ceil(100) - 1], bytes[bytes.len() - 1]);
-            println!(
+            eprintln!(
                 "snapshot/{scene}: baseline {age} ticks old, {:.0} of 100 puppets moved: bytes mean {mean}, p99 {p99}, max {max}",
                 self.moving(age)
             );
@@ -82,7 +89,8 @@ impl States {
 
 fn snapshots(criterion: &mut Criterion) {
     for scene in &Skirmish::scenes()[..2] {
-        let states = States::of(scene);
+        States::of(scene, 5).show(&format!("{}, a fifth stands", scene.name));
+        let states = States::of(scene, usize::MAX);
         states.show(scene.name);
         let mut group = criterion.benchmark_group(format!("snapshot/{}", scene.name));
         for age in AGES {
