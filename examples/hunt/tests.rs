@@ -193,7 +193,7 @@ fn arrows_are_known_to_their_owner_alone() {
         |tick| Input { shoot: u16::from(tick.0 < 3), ..Input::default() },
         |to, bytes| match ToClient::parse(bytes).expect("it is sound") {
             ToClient::Start(start) => {
-                mirrors.push((to, Mirror::<Hunt>::start(start.spec).expect("it starts")))
+                mirrors.push((to, Mirror::<Hunt>::start(start.spec).expect("it starts")));
             }
             ToClient::Snapshot(snapshot) => {
                 let (_, mirror) = mirrors.iter_mut().find(|(known, _)| *known == to).expect("it started");
