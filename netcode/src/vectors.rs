@@ -154,6 +154,8 @@ fn vectors() -> String {
     };
     snapshot.encode(&mut out);
     line(&mut text, "snapshot", &out);
+    Snapshot { stale: b"marks", ..snapshot }.encode(&mut out);
+    line(&mut text, "snapshot_short", &out);
     Start { epoch: Epoch(2), tick: 310, rate_hz: 30, spec: b"spec" }.encode(&mut out);
     line(&mut text, "start", &out);
     Keyframe { epoch: Epoch(2), tick: 310, state_hash: 0x0102, inputs: b"inputs", state: b"state" }

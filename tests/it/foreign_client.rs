@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use tiltyard::netsim::spec_for;
 use tiltyard_engine::skirmish::{FIRE, Input, Skirmish};
 use tiltyard_engine::{
-    Battle, BattleSpec, Command, Game as _, Outcome, Registry, Save, Seat, TickRecord, bytemuck,
-    encode_keyframe, glam::Vec2, snapshot,
+    Battle, BattleSpec, Command, Compared, Game as _, Mixer, Outcome, Registry, Save, Seat, TickRecord,
+    bytemuck, encode_keyframe, glam::Vec2, snapshot,
 };
 use tiltyard_netcode::Epoch;
 use tiltyard_netcode::message::{End, Frame, InputReport, Keyframe, Snapshot, Start};
@@ -24,6 +24,31 @@ fn line(text: &mut String, name: &str, bytes: &[u8]) {
     write!(text, "{name} = ").expect("a string takes everything");
     bytes.iter().for_each(|byte| write!(text, "{byte:02x}").expect("a string takes everything"));
     text.push('\n');
+}
+
+/// Marks of every other row of the baseline that differs now; and of these actors' rows now, and of each new one's.
+fn marks(registry: &Registry, baseline: &Save, now: &Save) -> (Vec<u8>, Vec<u8>) {
+    let mark = |marks: &mut Vec<u8>, row: usize| marks[row / 8] |= 1 << (row % 8);
+    let [mut stale, mut left_out] = [baseline, now].map(|save| vec![0; save.rows(registry).div_ceil(8)]);
+    let (mut row, mut differing, mut actors) = (0, 0, Vec::new());
+    baseline.compare_rows(registry, now, |actor, compared| {
+        if compared == Compared::Differs {
+            differing += 1;
+            if differing % 2 == 0 {
+                mark(&mut stale, row);
+                actors.push(actor);
+            }
+        }
+        row += 1;
+    });
+    row = 0;
+    now.compare_rows(registry, baseline, |actor, compared| {
+        if compared == Compared::Missing || actors.contains(&actor) {
+            mark(&mut left_out, row);
+        }
+        row += 1;
+    });
+    (stale, left_out)
 }
 
 /// Bytes of a battle of skirmish for fixed inputs, those of its scripted players.
@@ -76,24 +101,36 @@ fn vectors() -> String {
 
     battle.save(&mut now);
     let (registry, rate) = (battle.world().registry(), battle.spec().terms.rate);
-    for (name, against) in [("snapshot_message_whole", None), ("snapshot_message", Some(&baseline))] {
-        let mut shared = Vec::new();
-        snapshot::encode(registry, rate, &now, against, &mut shared);
+    let mut shared = Vec::new();
+    let mut show = |text: &mut String, name, hash, now, base: Option<&Save>, stale: &[u8]| {
+        shared.clear();
+        snapshot::encode(registry, rate, now, base, &mut shared);
         let message_of = Snapshot {
             epoch: Epoch(1),
             tick: TICKS,
-            baseline: against.map(|_| TICKS - BEHIND),
+            baseline: base.map(|_| TICKS - BEHIND),
             view: 0,
-            view_hash: state_hash,
+            view_hash: hash,
             report,
-            stale: &[],
+            stale,
             shared: &shared,
             private: &[],
         };
         message_of.encode(&mut message);
-        line(&mut text, name, &message);
-    }
+        line(text, name, &message);
+    };
+    show(&mut text, "snapshot_message_whole", state_hash, &now, None, &[]);
+    show(&mut text, "snapshot_message", state_hash, &now, Some(&baseline), &[]);
     line(&mut text, "snapshot_columns", now.as_bytes());
+
+    let (stale, left_out) = marks(registry, &baseline, &now);
+    let (mut mixer, [mut base, mut told, mut mixed]) = (Mixer::default(), <[Save; 3]>::default());
+    let sound = "marks are made for their state";
+    mixer.without(registry, &baseline, &stale, &mut base).expect(sound);
+    mixer.without(registry, &now, &left_out, &mut told).expect(sound);
+    mixer.with(registry, &told, &baseline, &stale, &mut mixed).expect(sound);
+    show(&mut text, "snapshot_message_short", mixed.hashes().state().0, &told, Some(&base), &stale);
+    line(&mut text, "snapshot_columns_short", mixed.as_bytes());
     let outcome = Outcome::by_score(&[3, 5]).to_bytes();
     End { epoch: Epoch(1), tick: TICKS, state_hash, outcome: &outcome }.encode(&mut message);
     line(&mut text, "end_message_team_1_won_5_to_3", &message);

@@ -108,10 +108,19 @@ class Messages(unittest.TestCase):
         name, snapshot = messages.parse(NET["snapshot"])
         self.assertEqual((name, snapshot["baseline"], snapshot["view"]), ("snapshot", 306, 1))
         self.assertEqual((snapshot["shared"], snapshot["private"]), (b"shared", b"private"))
+        self.assertEqual(snapshot["stale"], b"")
+        name, short = messages.parse(NET["snapshot_short"])
+        self.assertEqual((name, short), ("snapshot", snapshot | {"stale": b"marks"}))
         self.assertEqual(messages.parse(NET["start"])[1]["spec"], b"spec")
         keyframe = messages.parse(NET["keyframe"])[1]
         self.assertEqual((keyframe["inputs"], keyframe["state"]), (b"inputs", b"state"))
         self.assertEqual(messages.parse(NET["end"])[1]["outcome"], b"outcome")
+        at = NET["snapshot_short"].index(b"marks")
+        without_marks = NET["snapshot_short"][: at - 4] + bytes(4) + NET["snapshot_short"][at + 5 :]
+        without_baseline = NET["snapshot_short"][:9] + bytes(5) + NET["snapshot_short"][14:]
+        for torn in [without_marks, without_baseline]:
+            with self.assertRaises(ValueError):
+                messages.parse(torn)
         for torn in [b"", b"\x10", NET["frame"][:-1], NET["frame"] + b"\0", b"\x55" + bytes(8)]:
             with self.assertRaises(ValueError):
                 messages.parse(torn)
@@ -164,6 +173,26 @@ class Game(unittest.TestCase):
                 with self.assertRaises(ValueError):
                     snapshot.decode(LAYOUT, 30, tick, against, torn)
         self.assertEqual(len(list(state.rows(LAYOUT, "Puppet"))), seats)
+
+    def test_a_short_snapshot_leaves_the_rows_that_it_marks_as_they_were(self):
+        seats = len(game.Spec(LAYOUT, GAME["spec"]).seats)
+        base, _ = game.decode_keyframe(LAYOUT, messages.parse(GAME["keyframe_message"])[1]["state"], seats)
+        message = messages.parse(GAME["snapshot_message_short"])[1]
+        tick, body, marks = message["tick"], message["shared"], message["stale"]
+        state = snapshot.decode(LAYOUT, 30, tick, base, body, marks)
+        self.assertEqual(state.pack(LAYOUT), GAME["snapshot_columns_short"])
+        self.assertNotEqual(GAME["snapshot_columns_short"], GAME["snapshot_columns"])
+        _, stale = snapshot.part(LAYOUT, base, marks)
+        self.assertGreater(sum(map(len, stale.ids)), 0)
+        spare = marks[:-1] + bytes([marks[-1] | 0x80])
+        for torn in [marks[1:], marks + b"\0", spare, bytes(len(marks))]:
+            with self.assertRaises(ValueError):
+                snapshot.decode(LAYOUT, 30, tick, base, body, torn)
+        # A row that is told cannot be one that stays.
+        whole = messages.parse(GAME["snapshot_message_whole"])[1]["shared"]
+        now = snapshot.decode(LAYOUT, 30, tick, game.State.empty(LAYOUT), whole)
+        with self.assertRaises(ValueError):
+            snapshot.together(LAYOUT, now, stale)
 
     def test_the_end(self):
         end = messages.parse(GAME["end_message_team_1_won_5_to_3"])[1]

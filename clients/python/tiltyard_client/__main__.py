@@ -34,7 +34,7 @@ class Player:
         self.spec = self.state = self.record = self.ended = None
         self.baselines = {}
         self.shown = -1
-        self.snapshots = self.frames = self.refused = self.confirmed = 0
+        self.snapshots = self.short = self.frames = self.refused = self.confirmed = 0
         self.asked_at = 0
 
     def hear(self, data):
@@ -85,18 +85,20 @@ class Player:
         baseline = message["baseline"]
         base = game.State.empty(self.layout) if baseline is None else self.baselines.get(baseline)
         if base is None:
+            self._ask()
             raise ValueError(f"a snapshot against tick {baseline}, which is not here")
-        rate_hz = self.spec.rate_hz
-        self.state = snapshot.decode(self.layout, rate_hz, message["tick"], base, message["shared"])
-        self.baselines[message["tick"]] = self.state
-        for tick in sorted(self.baselines)[:-BASELINES_MAX]:
-            del self.baselines[tick]
+        rate_hz, tick = self.spec.rate_hz, message["tick"]
+        self.state = snapshot.decode(self.layout, rate_hz, tick, base, message["shared"], message["stale"])
+        self.baselines[tick] = self.state
+        for old in sorted(self.baselines)[:-BASELINES_MAX]:
+            del self.baselines[old]
         self.snapshots += 1
-        if message["tick"] % 30 == 0:
+        self.short += bool(message["stale"])
+        if tick % 30 == 0:
             against = "nothing" if baseline is None else f"tick {baseline}"
             words = f"{len(message['shared'])} bytes, {self._count()}"
-            print(f"snapshot: tick {message['tick']} against {against}, {words}")
-        self._show(message["tick"])
+            print(f"snapshot: tick {tick} against {against}, {words}")
+        self._show(tick)
 
     def _end(self, message):
         self.ended = messages.outcome(message["outcome"])
@@ -111,11 +113,12 @@ class Player:
             self.confirmed = max(self.confirmed, report["newest_tick"])
 
     def _ask(self):
-        """Frames are missing that no later message will bring."""
+        """Something is missing that no later message will bring."""
         if now_ms() - self.asked_at >= ASK_MS:
             self.asked_at = now_ms()
+            is_lost = self.feed == "snapshot" or self.record is None
             self.session.send_reliable(
-                messages.ask_keyframe(0) if self.record is None else messages.ask_frames(self.record.tick + 1)
+                messages.ask_keyframe(0) if is_lost else messages.ask_frames(self.record.tick + 1)
             )
 
     def _show(self, tick):
@@ -207,6 +210,7 @@ def main():
         "joined": session.accepted is not None,
         "closed": session.closed,
         "snapshots": player.snapshots,
+        "short_snapshots": player.short,
         "frames": player.frames,
         "newest_tick": player.shown,
         "inputs_confirmed_to": player.confirmed,

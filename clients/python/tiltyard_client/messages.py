@@ -36,11 +36,14 @@ def parse(data):
         message["records"] = [reader.take(reader.number(2)) for _ in range(reader.number(1))]
         reader.end()
         return "frame", message
-    if kind == 0x11:
+    if kind in (0x11, 0x15):
         has_baseline, baseline = reader.number(1), reader.number(4)
         message["baseline"] = baseline if has_baseline else None
         message["view"], message["view_hash"] = reader.number(4), reader.number(8)
         message["report"] = report(reader)
+        message["stale"] = reader.take(reader.number(4)) if kind == 0x15 else b""
+        if kind == 0x15 and not (message["stale"] and has_baseline):
+            raise ValueError("a short snapshot that marks nothing, or has no baseline")
         message["shared"] = reader.take(reader.number(4))
         message["private"] = rest(reader)
         return "snapshot", message

@@ -21,6 +21,7 @@ DENIED = {
     6: "the battle is over",
     7: "a newer connection or token holds the seat",
     8: "no free slot",
+    9: "no frame feed: the battle hides something",
 }
 CLOSED = {
     1: "battle finished",

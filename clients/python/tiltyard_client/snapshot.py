@@ -152,8 +152,50 @@ def single(value):
     return struct.unpack("<f", struct.pack("<f", value))[0]
 
 
-def decode(layout, rate_hz, tick, baseline, body):
-    """The state that a snapshot's shared body tells against a baseline; `State.empty` where there is none."""
+def decode(layout, rate_hz, tick, baseline, body, stale=b""):
+    """The state that a snapshot's shared body tells against a baseline; `State.empty` where there is none. Rows of the
+    baseline that `stale` marks, as a short snapshot has it, stay as they are."""
+    if not stale:
+        return read(layout, rate_hz, tick, baseline, body)
+    kept, marked = part(layout, baseline, stale)
+    return together(layout, read(layout, rate_hz, tick, kept, body), marked)
+
+
+def part(layout, state, marks):
+    """A state without the rows that are marked, and one of these alone; singletons are in the former."""
+    rows = sum(len(ids) for kind, ids in zip(layout.kinds, state.ids) if not kind.singleton)
+    marks, size = int.from_bytes(marks, "little"), len(marks)
+    if size != (rows + 7) // 8 or marks >> rows:
+        raise ValueError("marks do not fit the baseline")
+    parts = [State(state.tick, state.next_actor, [], []) for _ in range(2)]
+    for kind, ids, columns in zip(layout.kinds, state.ids, state.columns):
+        is_marked = [False] * len(ids)
+        if not kind.singleton:
+            is_marked = [bool(marks >> row & 1) for row in range(len(ids))]
+            marks >>= len(ids)
+        for wanted, into in zip([False, True], parts):
+            into.ids.append([actor for actor, mark in zip(ids, is_marked) if mark == wanted])
+            into.columns.append(
+                [[row for row, mark in zip(column, is_marked) if mark == wanted] for column in columns]
+            )
+    return parts
+
+
+def together(layout, state, other):
+    """The rows of two states by ascending ids; all else is the first one's."""
+    both = State(state.tick, state.next_actor, [], [])
+    for index in range(len(layout.kinds)):
+        ids = state.ids[index] + other.ids[index]
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        both.ids.append([ids[row] for row in order])
+        if len(set(ids)) != len(ids):
+            raise ValueError("a row that is told and marked as stale")
+        columns = [one + another for one, another in zip(state.columns[index], other.columns[index])]
+        both.columns.append([[column[row] for row in order] for column in columns])
+    return both
+
+
+def read(layout, rate_hz, tick, baseline, body):
     answers, counts = Answers(body), Number()
     motion = Motion(rate_hz, tick - baseline.tick)
     state = State(tick, baseline.next_actor + counts.count(answers), [], [])
