@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use tiltyard_engine::skirmish::{Input, Skirmish};
 use tiltyard_engine::{
-    Battle, BattleSpec, Game as _, Registry, Save, TickRecord, decode_keyframe, encode_keyframe, snapshot,
+    Battle, BattleSpec, Game as _, Mixer, Registry, Save, TickRecord, decode_keyframe, encode_keyframe,
+    snapshot,
 };
 
 /// A battle in full fight.
@@ -41,8 +42,9 @@ fn fight() -> &'static Fight {
     })
 }
 
-/// Takes bytes as a snapshot against nothing or a baseline, as a keyframe, as the next tick's record, or as a
-/// specification; the first byte says which. What is taken is what it would be told as.
+/// Takes bytes as a snapshot against nothing or a baseline, as a keyframe, as the next tick's record, as a
+/// specification, or as a short snapshot with its marks; the first byte says which. What is taken is what it would be
+/// told as.
 ///
 /// # Panics
 /// If a promise does not hold.
@@ -50,15 +52,18 @@ pub(crate) fn state(data: &[u8]) {
     let Some((kind, bytes)) = data.split_first() else { return };
     let Fight { registry, spec, now, baseline, record, .. } = fight();
     let rate = spec.terms.rate;
-    match kind % 5 {
+    let mut save = Save::default();
+    let tell_again = |save: &Save| {
+        let (mut again, mut told) = (Save::default(), Vec::new());
+        snapshot::encode(registry, rate, save, None, &mut told);
+        snapshot::decode(registry, rate, now.tick(), None, &told, &mut again).expect("it was just told");
+        assert_eq!(*save, again);
+    };
+    match kind % 6 {
         0 | 1 => {
-            let against = (kind % 5 == 1).then_some(baseline);
-            let (mut save, mut again, mut told) = (Save::default(), Save::default(), Vec::new());
+            let against = (kind % 6 == 1).then_some(baseline);
             if snapshot::decode(registry, rate, now.tick(), against, bytes, &mut save).is_ok() {
-                snapshot::encode(registry, rate, &save, None, &mut told);
-                snapshot::decode(registry, rate, now.tick(), None, &told, &mut again)
-                    .expect("it was just told");
-                assert_eq!(save, again);
+                tell_again(&save);
             }
         }
         2 => {
@@ -76,9 +81,21 @@ pub(crate) fn state(data: &[u8]) {
                 assert_eq!(told, bytes);
             }
         }
-        _ => {
+        4 => {
             if let Ok(spec) = BattleSpec::<Skirmish>::decode(bytes) {
                 assert_eq!(spec.encode(), bytes);
+            }
+        }
+        _ => {
+            let marks_and_body =
+                bytes.split_first().and_then(|(len, rest)| rest.split_at_checked((*len).into()));
+            let Some((marks, body)) = marks_and_body else { return };
+            let (mut mixer, mut known, mut told) = (Mixer::default(), Save::default(), Save::default());
+            if mixer.without(registry, baseline, marks, &mut known).is_ok()
+                && snapshot::decode(registry, rate, now.tick(), Some(&known), body, &mut told).is_ok()
+                && mixer.with(registry, &told, baseline, marks, &mut save).is_ok()
+            {
+                tell_again(&save);
             }
         }
     }
@@ -88,12 +105,28 @@ pub(crate) fn state(data: &[u8]) {
 #[cfg(test)]
 fn genuine() -> Vec<Vec<u8>> {
     let Fight { registry, spec, now, baseline, record, next } = fight();
-    let mut inputs = vec![vec![0], vec![1], vec![2], vec![3], vec![4]];
+    let mut inputs = vec![vec![0], vec![1], vec![2], vec![3], vec![4], vec![5]];
     snapshot::encode(registry, spec.terms.rate, now, None, &mut inputs[0]);
     snapshot::encode(registry, spec.terms.rate, now, Some(baseline), &mut inputs[1]);
     inputs[2].extend(encode_keyframe(now, record));
     next.encode(record, &mut inputs[3]);
     inputs[4].extend(spec.encode());
+    // What is there before and after stays as it was.
+    let there = |save: &Save, other: &Save| {
+        let (mut marks, mut row) = (vec![0; save.rows(registry).div_ceil(8)], 0);
+        save.compare_rows(registry, other, |_, compared| {
+            marks[row / 8] |= u8::from(compared != tiltyard_engine::Compared::Missing) << (row % 8);
+            row += 1;
+        });
+        marks
+    };
+    let (mut mixer, mut known, mut new) = (Mixer::default(), Save::default(), Save::default());
+    let stale = there(baseline, now);
+    mixer.without(registry, baseline, &stale, &mut known).expect("marks of its rows");
+    mixer.without(registry, now, &there(now, baseline), &mut new).expect("marks of its rows");
+    inputs[5].push(u8::try_from(stale.len()).expect("few rows"));
+    inputs[5].extend(stale);
+    snapshot::encode(registry, spec.terms.rate, &new, Some(&known), &mut inputs[5]);
     inputs
 }
 
