@@ -1,13 +1,17 @@
 """Everything against the vectors that the repository pins: python3 -m unittest discover -s clients/python/tests -t clients/python"""
 
+import contextlib
+import io
 import pathlib
 import struct
 import subprocess
 import sys
 import tempfile
 import unittest
+from types import SimpleNamespace
 
 from tiltyard_client import crypto, game, messages, session, snapshot
+from tiltyard_client.__main__ import Player
 from tiltyard_client.kcp import ACK, BLOCK_MAX, HEADER, PUSH, WASK, WINS, Kcp
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -193,6 +197,23 @@ class Game(unittest.TestCase):
         now = snapshot.decode(LAYOUT, 30, tick, game.State.empty(LAYOUT), whole)
         with self.assertRaises(ValueError):
             snapshot.together(LAYOUT, now, stale)
+
+    def test_what_a_short_snapshot_leads_to_is_acknowledged_and_a_baseline(self):
+        said, reliable = [], []
+        link = SimpleNamespace(
+            accepted=SimpleNamespace(seat=0), send_datagram=said.append, send_reliable=reliable.append
+        )
+        player = Player(link, LAYOUT, "snapshot")
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            player.hear(GAME["start_message"])
+            player.hear(GAME["snapshot_message_short"])
+            self.assertEqual((player.refused, reliable), (1, [messages.ask_keyframe(0)]))
+            keyframe = messages.parse(GAME["keyframe_message"])[1]
+            player.baselines[36], _ = game.decode_keyframe(LAYOUT, keyframe["state"], len(player.spec.seats))
+            player.hear(GAME["snapshot_message_short"])
+        self.assertEqual((player.refused, player.snapshots, player.short), (1, 1, 1))
+        self.assertEqual(player.baselines[40].pack(LAYOUT), GAME["snapshot_columns_short"])
+        self.assertEqual(said[-1][:8], struct.pack("<BHBI", 1, 0, 1, 40))
 
     def test_the_end(self):
         end = messages.parse(GAME["end_message_team_1_won_5_to_3"])[1]
