@@ -32,8 +32,8 @@ pub struct LobbyConfig {
     /// Secrets of the control messages.
     pub cluster_keys: ClusterKeys,
     /// Numbers of players and battles, and the seeds of battles, are a function of this and of counters in the
-    /// store.
-    pub seed: u64,
+    /// store; without it of a secret that nobody knows.
+    pub seed: Option<u64>,
     /// The modes, at most [`tiltyard_api::limits::MODES_MAX`], no name twice.
     pub modes: Vec<ModeConfig>,
     /// Limits at the gate, at the start.

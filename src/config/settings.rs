@@ -118,8 +118,9 @@ macro_rules! settings {
 
 settings! {
     {
-        /// Battle seeds, battle ids and the bots' decisions follow from it: one seed, one run. 0: `up` draws one at each
-        /// start, so that nobody can foretell its battles; `demo` takes 1.
+        /// Battle seeds, battle ids and the bots' decisions follow from it: one seed, one run. 0: `up` draws a secret at
+        /// each start, so that nobody can foretell its battles; `demo` takes 1. Who knows the seed knows all that a
+        /// battle hides.
         seed: u64 = 0, 0..=9223372036854775807;
         /// Folder for everything that is kept: keys, results, recordings, outbox. Made when missing.
         data: Place = Place::new("tiltyard-data");

@@ -134,7 +134,7 @@ pub(crate) fn config() -> LobbyConfig {
         keyspace: Keyspace::default(),
         master_keys: master_keys(),
         cluster_keys: cluster_keys(),
-        seed: 42,
+        seed: Some(42),
         modes: vec![
             mode("five", 5, None),
             mode("duel", 1, None),

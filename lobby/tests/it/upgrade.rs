@@ -21,7 +21,8 @@ const WAVE: usize = 200;
 
 /// A lobby of the next version.
 fn next() -> LobbyConfig {
-    let mut config = LobbyConfig { id: NodeId::parse("lobby-2").unwrap(), instance: 2, seed: 43, ..config() };
+    let mut config =
+        LobbyConfig { id: NodeId::parse("lobby-2").unwrap(), instance: 2, seed: Some(43), ..config() };
     config.modes.iter_mut().for_each(|mode| mode.protocol_hash = NEXT);
     config
 }
