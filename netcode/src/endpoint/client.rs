@@ -448,9 +448,21 @@ impl Client {
         match session.receive(now, datagram, inbox, counters, |_| true) {
             Ok(received) => {
                 *heard = now;
-                // The node knows the session: whoever said otherwise is not believed.
-                self.handshake = None;
-                if let Fate::Ended(reason) = received.fate
+                let ended = if let Fate::Ended(reason) = received.fate { Some(reason) } else { None };
+                match (&self.handshake, ended) {
+                    // A CONNECT that was said may have been taken: then it is this client that replaced its session, and
+                    // what it needs to go on is the handshake.
+                    (Some(Handshake::Connecting { retry, .. }), Some(CloseReason::Replaced))
+                        if retry.times > 0 =>
+                    {
+                        self.connected = None;
+                        return;
+                    }
+                    (Some(Handshake::Connecting { retry, .. }), None) if retry.times > 0 => {}
+                    // The node knows the session: whoever said otherwise is not believed.
+                    (_, _) => self.handshake = None,
+                }
+                if let Some(reason) = ended
                     && was_open
                 {
                     self.end(reason);

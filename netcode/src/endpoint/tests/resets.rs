@@ -106,6 +106,31 @@ fn a_reset_of_a_living_session_is_not_believed() {
 }
 
 #[test]
+fn a_reset_between_two_states_costs_a_session_and_not_the_seat() {
+    // The state comes when CHALLENGE did, a moment before, a moment after, and not at all before ACCEPT.
+    for late_ms in [18, 19, 20, 21, 25, 30, 39, 45] {
+        let mut world = World::new(CLEAN, 1);
+        let (player, before) = world.join_and_wait(config(&claims(3)));
+        world.run(1_500);
+        let told = world.players[player].told.len();
+        let mut reset = Vec::new();
+        put_reset(&mut reset, before);
+        let (now, node) = (world.now, world.server_address);
+        world.players[player].client.handle_datagram(now, node, &mut reset);
+        world.run(late_ms);
+        world.server.send_feed(world.now, before, b"state").unwrap();
+        world.run(300);
+        assert!(world.players[player].client.is_connected(), "{late_ms}: {:?}", world.players[player].told);
+        let told = &world.players[player].told[told..];
+        assert!(!told.iter().any(|told| matches!(told, Told::Closed(_))), "{late_ms}: {told:?}");
+        let now = world.now;
+        world.players[player].client.send_feed(now, b"input").unwrap();
+        world.run(100);
+        assert!(matches!(world.heard.last(), Some(Heard::Message(_, _, bytes)) if bytes == b"input"));
+    }
+}
+
+#[test]
 fn resets_are_smaller_than_what_they_answer_and_so_many_a_second() {
     let mut world = World::new(CLEAN, 1);
     let stranger: Path = std::net::SocketAddr::from(([203, 0, 113, 1], 1)).into();
