@@ -135,8 +135,9 @@ impl Broadcast {
                     if !std::mem::replace(&mut taken, true) {
                         self.snapshots.take(battle);
                     }
-                    self.snapshot(battle, seat, client, report, way);
-                    out.push(client.connection, way, &self.message);
+                    if self.snapshot(battle, seat, client, report, way) {
+                        out.push(client.connection, way, &self.message);
+                    }
                 }
                 Feed::Frame => match self.next_for(client, rate.hz(), way) {
                     Next::Frames => {
@@ -166,7 +167,7 @@ impl Broadcast {
         }
     }
 
-    /// Writes the snapshot for a client.
+    /// Writes the snapshot for a client; says whether there is one.
     fn snapshot<G: Game>(
         &mut self,
         battle: &Battle<G>,
@@ -174,9 +175,9 @@ impl Broadcast {
         client: &mut Client,
         report: InputReport,
         way: Way,
-    ) {
+    ) -> bool {
         let view = u32::from(client.view);
-        let shown = self.snapshots.show(battle, seat, client, way);
+        let Some(shown) = self.snapshots.show(battle, seat, client, way) else { return false };
         let view_hash = shown.hash;
         let snapshot = Snapshot {
             epoch: self.epoch,
@@ -191,6 +192,7 @@ impl Broadcast {
         };
         snapshot.encode(&mut self.message);
         client.told = (battle.tick(), view_hash);
+        true
     }
 
     /// Writes the frames that a client does not hold.

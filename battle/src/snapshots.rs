@@ -12,7 +12,7 @@ use tiltyard_netcode::message::Snapshot;
 
 use crate::broadcast::Way;
 use crate::seats::Client;
-use crate::shortage::Telling;
+use crate::shortage::{Telling, Turns};
 
 /// The longest message of a snapshot against a baseline, in bytes; one that would be longer tells less.
 pub(crate) const SNAPSHOT_BYTES_MAX: usize = 1_100;
@@ -35,6 +35,7 @@ pub(crate) struct Snapshots {
     views: Vec<View>,
     /// One a seat, if some record is for its owner alone: kept for a client that comes back.
     privates: Vec<Private>,
+    turns: Turns,
     /// Some client was told less than all.
     pub(crate) was_short: bool,
     /// How many snapshots were made.
@@ -101,6 +102,7 @@ impl Snapshots {
             full: Bodies::default(),
             views: Vec::new(),
             privates: vec![Private::new(); seats],
+            turns: Turns::default(),
             was_short: false,
             shown: 0,
             encoded: 0,
@@ -112,10 +114,12 @@ impl Snapshots {
         battle.save(&mut self.saves[slot(battle.tick())]);
         self.newest = Some(battle.tick());
         self.full.clear();
+        self.turns.begin();
     }
 
     /// What the client of a seat, or one that looks on, is told of the newest state in its view: against what it
-    /// acknowledged, if that is kept, else against nothing. Where that would be too long for a datagram it is told less.
+    /// acknowledged, if that is kept, else against nothing. Where that would be too long for a datagram it is told less;
+    /// nothing where too many want that and it is not its turn.
     ///
     /// # Panics
     /// If no state was taken.
@@ -125,12 +129,11 @@ impl Snapshots {
         seat: Option<Seat>,
         client: &'a mut Client,
         way: Way,
-    ) -> Shown<'a> {
+    ) -> Option<Shown<'a>> {
         let newest = self.newest.expect("a state was taken in this tick");
-        self.shown += 1;
         let (world, registry) = (battle.world(), battle.world().registry());
         let rate = battle.spec().terms.rate;
-        let Self { saves, base, full, views, privates, encoded, was_short, .. } = self;
+        let Self { saves, base, full, views, privates, turns, shown, encoded, was_short, .. } = self;
         let view = (client.view != snapshot::VIEW_FULL).then(|| {
             let index = views.binary_search_by_key(&client.view, |known| known.number);
             let index = index.unwrap_or_else(|index| {
@@ -171,23 +174,29 @@ impl Snapshots {
         // What this client alone has, if it was told of the baseline in a shortage.
         let alone = baseline.zip(shortage.as_mut()).and_then(|(tick, shortage)| shortage.take(tick));
         let mut shared = &[][..];
-        let is_short = match (&alone, shortage.as_mut()) {
-            (Some(state), Some(shortage)) => {
+        let mut is_short = false;
+        if alone.is_none() {
+            shared = bodies.get(baseline, |bytes| {
                 *encoded += 1;
-                {
-                    let telling = Telling { registry, rate, now, base: state, bytes_max };
-                    shortage.tell_all(telling) > bytes_max
-                }
+                let base = baseline.map(|tick| select(registry, &saves[slot(tick)], seen, tick, base));
+                snapshot::encode(registry, rate, now, base, bytes);
+            });
+            is_short = shared.len() > bytes_max && baseline.is_some();
+        }
+        let wants_its_own = way == Way::Feed && (alone.is_some() || is_short);
+        let number = seat.map_or(client.connection.0, |seat| u64::from(seat.0));
+        if wants_its_own && !turns.is_of(number, newest) {
+            if let (Some(state), Some(shortage)) = (alone, shortage.as_mut()) {
+                shortage.put_back(state);
             }
-            _ => {
-                shared = bodies.get(baseline, |bytes| {
-                    *encoded += 1;
-                    let base = baseline.map(|tick| select(registry, &saves[slot(tick)], seen, tick, base));
-                    snapshot::encode(registry, rate, now, base, bytes);
-                });
-                shared.len() > bytes_max && baseline.is_some()
-            }
-        };
+            return None;
+        }
+        if let (Some(state), Some(shortage)) = (&alone, shortage.as_mut()) {
+            *encoded += 1;
+            let telling = Telling { registry, rate, now, base: state, bytes_max };
+            is_short = shortage.tell_all(telling) > bytes_max;
+        }
+        *shown += 1;
         let mut is_stale = false;
         if let (true, Some(tick)) = (is_short, baseline) {
             *was_short = true;
@@ -214,7 +223,7 @@ impl Snapshots {
             Some(shortage) if is_alone => (shortage.stale(is_stale), shortage.body()),
             _ => (&[][..], shared),
         };
-        Shown { baseline, hash: view_hash(hash, own_hash), stale, shared, private }
+        Some(Shown { baseline, hash: view_hash(hash, own_hash), stale, shared, private })
     }
 }
 
