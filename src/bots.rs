@@ -177,6 +177,25 @@ pub(crate) fn failures(report: &SwarmReport) -> Vec<(String, usize)> {
     reasons
 }
 
+/// What a row about predicted poses is called.
+pub(crate) const PREDICTION_ROW: &str = "own pose predicted wrong by, m, mean / half / 99 of 100 within";
+
+/// How well poses were predicted, in words.
+pub(crate) fn prediction_text(report: &PredictionReport) -> String {
+    let mut text = if report.confirmed() > 0 {
+        let [p50, p99] = [0.5, 0.99].map(|share| report.error_quantile_m(share));
+        format!("{:.3} / {p50:.3} / {p99:.3}", report.error_mean_m())
+    } else if report.ticks > 0 {
+        "not known: the game tells no pose (`Game::pose`)".to_owned()
+    } else {
+        "nothing was predicted".to_owned()
+    };
+    if report.faults > 0 {
+        text.push_str(&format!("; {} predictions ended by a panic of the game", report.faults));
+    }
+    text
+}
+
 fn nobody(gate: &str, report: &SwarmReport) -> String {
     let mut text = format!("no bot got in at {gate}");
     for (reason, _) in failures(report) {
@@ -200,6 +219,9 @@ fn describe(report: &SwarmReport) -> String {
     row("carried by", if carried.is_empty() { "–".to_owned() } else { carried.join(", ") });
     row("bytes a player and second, up", measured(report.up_per_player_s));
     row("bytes a player and second, down", measured(report.down_per_player_s));
+    if let Some(prediction) = &report.prediction {
+        row(PREDICTION_ROW, prediction_text(prediction));
+    }
     let link = &report.link;
     if link.sent > 0 {
         row("datagrams over the bad link", link.sent.to_string());

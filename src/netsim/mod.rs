@@ -15,7 +15,7 @@ use tiltyard_engine::{Game, SEATS_MAX, TickRate};
 
 pub use self::field::{Field, spec_for};
 use self::run::{Figures, Plan};
-use crate::bots::prediction_json;
+use crate::bots::{PREDICTION_ROW, prediction_json, prediction_text};
 use crate::exit::{Exit, Usage};
 use crate::output::{Output, Table};
 use crate::wishes::{FeedName, LaneName, LinkArgs};
@@ -153,9 +153,7 @@ fn describe(figures: &Figures) -> String {
     row("from input to its effect, ms, the same", spread(&figures.input_to_state));
     row("inputs that ticks did without", format!("{} of {}", figures.inputs_missed, figures.inputs_due));
     if let Some(prediction) = &figures.prediction {
-        let [p50, p99] = [0.5, 0.99].map(|share| prediction.error_quantile_m(share));
-        let text = format!("{:.3} / {p50:.3} / {p99:.3}", prediction.error_mean_m());
-        row("own pose predicted wrong by, m, mean / half / 99 of 100 within", text);
+        row(PREDICTION_ROW, prediction_text(prediction));
     }
     row("bytes a player and second, up / down", format!("{up} / {down}"));
     row(
