@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use crate::lobby::{BattleTicket, LobbyError, LobbySession, LobbySettings};
-use crate::pilot::PlayerSettings;
 use crate::script::script;
 use crate::session::BattleSession;
+use crate::settings::PlayerSettings;
 use crate::statistics::{Over, Report};
 
 /// Sessions of one battle at most: after the first, the gate is asked where the battle is now.

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use tiltyard_engine::Game;
 use tiltyard_netcode::{Client, ClientConfig, Millis, Transmit, Transport, TransportWish};
 
-use crate::pilot::{Pilot, PlayerSettings};
+use crate::pilot::Pilot;
 use crate::script::Script;
+use crate::settings::PlayerSettings;
 use crate::statistics::Report;
 
 /// A player without a socket or a clock.

@@ -11,8 +11,9 @@ use tiltyard_netcode::shell::ClientShell;
 use tiltyard_netcode::token::TokenFile;
 use tracing::{debug, info};
 
-use crate::pilot::{Pilot, PlayerSettings, client_config};
+use crate::pilot::Pilot;
 use crate::script::Script;
+use crate::settings::{PlayerSettings, client_config};
 use crate::statistics::{Over, Report};
 
 /// Longest sleep, milliseconds: what the session's own timers end is noticed so soon.
